@@ -1,0 +1,1 @@
+"""Transport operators and the matrix exponential that they need."""
