@@ -10,10 +10,10 @@ and undo the scaling by repeated doubling,
 Carrying `E` instead of `exp(X)` keeps the digits that `1 + small` would round away, so
 that the error stays near `||A||` units in the last place, which is the condition number
 of the problem itself. A traceless matrix has an eigenvalue that does not decay, so that
-adding the 1 back at the end cancels nothing. Nothing is diagonalised or inverted: defective matrices, repeated
-eigenvalues and zero need no special case. The number of doublings is data, applied by
-selection, so that `vmap` adds no branches (a `switch` over Padé degrees, under `vmap`,
-evaluates every one of them).
+adding the 1 back at the end cancels nothing. Nothing is diagonalised or inverted:
+defective matrices, repeated eigenvalues and zero need no special case. The number of
+doublings is data, applied by selection, so that `vmap` adds no branches (a `switch`
+over Padé degrees, under `vmap`, evaluates every one of them).
 
 Everything is polynomial in `A`, hence forward- and reverse-mode derivatives of any
 order are those of the computed polynomial: exact to the same relative error.

@@ -1,0 +1,1 @@
+"""Variational Autoencoder with Learned Latent Structure in functional JAX."""
