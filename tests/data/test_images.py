@@ -1,0 +1,239 @@
+import json
+import logging
+import os
+import pathlib
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from vaells_jax.data import images
+from vaells_jax.data.images import load_images
+
+SHARED_SETS = pathlib.Path(__file__).parents[2].parent / "shared" / "tfds"
+needs_mnist = pytest.mark.skipif(
+    not (SHARED_SETS / "mnist").exists(), reason="no prepared MNIST beside the project"
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_prepared_sets_of_the_user(monkeypatch, tmp_path):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(images, "_SPLIT_SIZES", {"train": 60, "test": 10})
+    monkeypatch.setattr(images, "_TRAIN_SIZE", 50)
+
+
+def prepare(root, name="kmnist", version="3.0.1", sizes=(60, 10), label=None):
+    """Write a small set as TFDS lays it out, without TensorFlow."""
+    pytest.importorskip("tensorflow_datasets")
+    from array_record.python import array_record_module
+    from PIL import Image
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    folder = pathlib.Path(root) / name / version
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    pixels = []
+    for split, size in zip(("train", "test"), sizes, strict=True):
+        path = folder / f"{name}-{split}.array_record-00000-of-00001"
+        writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
+        for index in range(size):
+            image = rng.integers(0, 256, (28, 28), dtype=np.uint8)
+            png = folder / "image.png"
+            Image.fromarray(image).save(png)
+            example = tf_example_pb2.Example()
+            feature = example.features.feature
+            feature["image"].bytes_list.value.append(png.read_bytes())
+            feature["label"].int64_list.value.append(
+                index % 10 if label is None else label
+            )
+            writer.write(example.SerializeToString())
+            png.unlink()
+            pixels.append(image)
+        writer.close()
+    core = "tensorflow_datasets.core.features"
+    features = {
+        "pythonClassName": f"{core}.features_dict.FeaturesDict",
+        "featuresDict": {
+            "features": {
+                "image": {
+                    "pythonClassName": f"{core}.image_feature.Image",
+                    "image": {
+                        "dtype": "uint8",
+                        "shape": {"dimensions": ["28", "28", "1"]},
+                    },
+                },
+                "label": {
+                    "pythonClassName": f"{core}.class_label_feature.ClassLabel",
+                    "classLabel": {"numClasses": "10"},
+                },
+            }
+        },
+    }
+    template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+    info = {
+        "name": name,
+        "version": version,
+        "fileFormat": "array_record",
+        "splits": [
+            {"name": s, "shardLengths": [str(n)], "filepathTemplate": template}
+            for s, n in zip(("train", "test"), sizes, strict=True)
+        ],
+    }
+    (folder / "features.json").write_text(json.dumps(features))
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    return folder, np.stack(pixels)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
+def test_a_prepared_set_is_read_as_it_was_written(tmp_path, name):
+    _, pixels = prepare(tmp_path, name)
+    data = load_images(name)
+    assert data.name == name
+    assert [len(split.images) for split in data[1:]] == [50, 10, 10]
+    joined = np.concatenate([split.images for split in data[1:]])
+    assert joined.dtype == np.float32
+    assert data.train.labels.dtype == np.int32
+    np.testing.assert_allclose(joined, pixels / 255.0, rtol=1e-6)
+    np.testing.assert_array_equal(data.train.labels, np.arange(50) % 10)
+
+
+def test_no_name_takes_mnist_and_the_newest_version(tmp_path):
+    prepare(tmp_path, "mnist", "3.0.9", label=1)
+    prepare(tmp_path, "mnist", "3.0.10", label=2)
+    data = load_images(None)
+    assert data.name == "mnist"
+    assert (data.train.labels == 2).all()
+
+
+def test_data_dir_comes_before_the_environment(tmp_path):
+    prepare(tmp_path / "elsewhere", "kmnist", label=7)
+    data = load_images("kmnist", data_dir=str(tmp_path / "elsewhere"))
+    assert (data.test.labels == 7).all()
+
+
+def test_no_name_and_no_set_says_so_and_takes_the_digits(caplog, tmp_path):
+    with caplog.at_level(logging.WARNING):
+        data = load_images(None)
+    assert data.name == "digits"
+    assert f"'mnist' is not prepared under {tmp_path}" in caplog.text
+    assert "TFDS_DATA_DIR" in caplog.text
+    assert "scikit-learn" in caplog.text
+
+
+def test_a_named_set_that_is_missing_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="'kmnist' is not prepared") as caught:
+        load_images("kmnist")
+    for part in (str(tmp_path), "TFDS_DATA_DIR", "tensorflow-cpu", "array_record"):
+        assert part in str(caught.value)
+
+
+def test_a_missing_set_is_prepared_where_tensorflow_is(monkeypatch, tmp_path, caplog):
+    tensorflow = types.ModuleType("tensorflow")
+    tensorflow.__spec__ = types.SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
+    monkeypatch.setattr(images, "_prepare", lambda name, root: prepare(root, name))
+    assert load_images("kmnist").name == "kmnist"
+    assert "Preparing 'kmnist'" in caplog.text
+
+
+def test_a_failed_preparation_is_a_missing_set(monkeypatch, caplog):
+    def offline(name, root):
+        raise OSError("no network")
+
+    tensorflow = types.ModuleType("tensorflow")
+    tensorflow.__spec__ = types.SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
+    monkeypatch.setattr(images, "_prepare", offline)
+    with pytest.raises(ValueError, match="could not be prepared.*no network"):
+        load_images("mnist")
+    assert load_images(None).name == "digits"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("minst", "'mnist'"), ("Digits", "'digits'"), ("cifar", "")]
+)
+def test_an_unknown_name_lists_the_known_and_the_near(name, near):
+    with pytest.raises(ValueError, match="wanted one of mnist, fashion") as caught:
+        load_images(name)
+    assert near in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: data[: len(data) // 2], id="truncated"),
+        pytest.param(lambda data: b"", id="empty"),
+        pytest.param(lambda data: data[:100] + bytes(200) + data[300:], id="zeroed"),
+        pytest.param(None, id="missing"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, damage):
+    folder, _ = prepare(tmp_path)
+    path = folder / "kmnist-test.array_record-00000-of-00001"
+    if damage is None:
+        os.remove(path)
+    else:
+        path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=path.name):
+        load_images("kmnist")
+
+
+def test_damaged_metadata_is_named(tmp_path):
+    folder, _ = prepare(tmp_path)
+    (folder / "dataset_info.json").write_text('{"name": "km')
+    with pytest.raises(ValueError, match="dataset_info.json"):
+        load_images("kmnist")
+
+
+def test_too_few_records_and_wild_labels_are_errors(tmp_path):
+    prepare(tmp_path, "kmnist", sizes=(60, 9))
+    with pytest.raises(ValueError, match="cannot be read as 10 images"):
+        load_images("kmnist")
+
+
+def test_digits_are_real_balanced_and_disjoint():
+    data = load_images("digits")
+    sizes = np.array([len(split.images) for split in data[1:]])
+    assert sizes.sum() == 1797
+    np.testing.assert_allclose(sizes / 1797, [0.7, 0.15, 0.15], atol=0.01)
+    for split in data[1:]:
+        assert split.images.shape[1:] == (28, 28)
+        assert split.images.dtype == np.float32
+        assert split.labels.dtype == np.int32
+        assert split.images.min() == 0.0
+        assert split.images.max() == 1.0
+        shares = np.bincount(split.labels, minlength=10) / len(split.labels)
+        np.testing.assert_allclose(shares, 0.1, atol=0.02)
+    flat = np.concatenate([split.images for split in data[1:]]).reshape(1797, -1)
+    assert len(np.unique(flat, axis=0)) == 1797
+
+
+def test_digits_keep_what_the_small_images_show():
+    sklearn_datasets = pytest.importorskip("sklearn.datasets")
+    small = sklearn_datasets.load_digits()
+    large = load_images("digits").train
+    # The first ten of the file are the training set's first ten.
+    np.testing.assert_array_equal(large.labels[:10], small.target[:10])
+    means = large.images[:10].reshape(10, 4, 7, 4, 7).mean((2, 4))
+    coarse = small.images[:10].reshape(10, 4, 2, 4, 2).mean((2, 4)) / 16
+    np.testing.assert_allclose(means, coarse, atol=0.1)
+
+
+@needs_mnist
+def test_mnist_as_prepared(monkeypatch):
+    monkeypatch.setattr(images, "_SPLIT_SIZES", {"train": 60_000, "test": 10_000})
+    monkeypatch.setattr(images, "_TRAIN_SIZE", 50_000)
+    data = load_images("mnist", data_dir=str(SHARED_SETS))
+    assert [len(split.images) for split in data[1:]] == [50_000, 10_000, 10_000]
+    assert data.train.images.max() == 1.0
+    # The mean and the standard deviation that everyone normalises MNIST by.
+    train = np.concatenate([data.train.images, data.validation.images])
+    np.testing.assert_allclose(train.mean(dtype=float), 0.1307, atol=1e-4)
+    np.testing.assert_allclose(train.std(dtype=float), 0.3081, atol=1e-4)
+    # Yann LeCun's page gives the test set's counts of each digit.
+    np.testing.assert_array_equal(
+        np.bincount(data.test.labels),
+        [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
+    )
