@@ -1,0 +1,126 @@
+"""`infer_coefficients`: the coefficient search for any leading axes."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from vaells_jax.inference.batches import search_batch
+from vaells_jax.inference.energy import Problem, operator_norms
+from vaells_jax.inference.gauss_newton import CONVERGED
+from vaells_jax.inference.lbfgs import lbfgs_batch
+from vaells_jax.inference.options import CoefficientFit, InferenceOptions
+
+
+def infer_coefficients(
+    key: Key[Array, ""],
+    operators: Float[Array, "M d d"],
+    start: Float[Array, "*start_axes d"],
+    end: Float[Array, "*end_axes d"],
+    *,
+    options: InferenceOptions = InferenceOptions(),  # noqa: B008 (immutable)
+) -> CoefficientFit:
+    """Find the coefficients that transport each start closest to its end.
+
+    Solves, for every pair of points, the search inside eqs. 5 and 7:
+    `c* = argmin_c 0.5 ||end - expm(A(c)) start||^2 + l1_weight ||c||_1`.
+
+    Args:
+        key: randomness of the starting coefficients.
+        operators: transport operators Psi, shape [M d d].
+        start: points to transport, shape [... d].
+        end: points to reach, shape [... d]; leading axes broadcast with those of start.
+        options: solver and its settings.
+
+    Returns:
+        The best fit of every pair; its leading axes are those of start and end together.
+
+    Raises:
+        ValueError: if a shape disagrees with the others.
+
+    Note:
+        The fit is a constant to differentiation, as in the paper. Pairs with a zero
+        start or with numbers that are not finite return `converged=False`, zero
+        coefficients and an objective that is finite (the largest finite number where
+        none can be computed). The authors search with nonlinear conjugate gradients.
+    """
+    _check_shapes(operators, start, end)
+    dtype = jnp.result_type(operators, start, end)
+    operators, start, end = (
+        jax.lax.stop_gradient(jnp.asarray(x, dtype)) for x in (operators, start, end)
+    )
+    leading = jnp.broadcast_shapes(start.shape[:-1], end.shape[:-1])
+    start, end = (jnp.broadcast_to(x, (*leading, x.shape[-1])) for x in (start, end))
+    initial = _draw_starts(key, options, (*leading, operators.shape[0]), dtype)
+    flat = lambda x: x.reshape(-1, x.shape[-1])
+    initial = initial.reshape(options.restarts, -1, operators.shape[0])
+    fit = _search(operators, initial, flat(start), flat(end), options)
+    return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), fit)
+
+
+def _draw_starts(key, options, shape, dtype) -> Array:
+    """Draw start r uniformly from the initial range moved up by r shifts."""
+    low, high = options.initial_range
+    uniform = jax.random.uniform(
+        key, (options.restarts, *shape), dtype, minval=low, maxval=high
+    )
+    shift = options.restart_shift * jnp.arange(options.restarts, dtype=dtype)
+    return uniform + shift.reshape(-1, *(1 for _ in shape))
+
+
+def _search(operators, initial, start, end, options) -> CoefficientFit:
+    """Search from every start and keep each pair's best result."""
+    restarts, pairs, _ = initial.shape
+    norms = operator_norms(operators)
+    operators_usable = jnp.all(jnp.isfinite(operators)) & jnp.any(operators != 0)
+    searchable = (
+        jnp.all(jnp.isfinite(start) & jnp.isfinite(end), axis=-1)
+        & jnp.any(start != 0, axis=-1)
+        & operators_usable
+    )
+    unit = jnp.where(operators_usable, operators / norms[:, None, None], 0.0)
+    clean = lambda x: jnp.where(searchable[:, None], x, 0.0)
+    tile = lambda x: jnp.tile(x, (restarts,) + (1,) * (x.ndim - 1))
+    problem = Problem(
+        operators=unit,
+        l1_weights=options.l1_weight / norms,
+        start=tile(clean(start)),
+        end=tile(clean(end)),
+    )
+    scaled = (initial * norms).reshape(restarts * pairs, -1)
+    solve = search_batch if options.solver == "gauss_newton" else lbfgs_batch
+    u, energy, status, iterations = solve(
+        problem, scaled, tile(searchable), options.max_iterations
+    )
+    energy = jnp.where(jnp.isfinite(energy), energy, jnp.inf).reshape(restarts, pairs)
+    best = jnp.argmin(energy, axis=0)
+    choose = lambda x: x.reshape(restarts, pairs, -1)[best, jnp.arange(pairs)]
+    energy = choose(energy)[:, 0]
+    found = jnp.isfinite(energy)
+    still = 0.5 * jnp.sum((end - start) ** 2, axis=-1)
+    worst = jnp.finfo(energy.dtype).max
+    still = jnp.where(jnp.isfinite(still), still, worst)
+    return CoefficientFit(
+        coefficients=jnp.where(found[:, None], choose(u) / norms, 0.0),
+        objective=jnp.where(found, energy, still),
+        converged=found & (choose(status)[:, 0] == CONVERGED),
+        iterations=jnp.where(found, choose(iterations)[:, 0], 0),
+    )
+
+
+def _check_shapes(operators, start, end):
+    shape = jnp.shape(operators)
+    if len(shape) != 3 or shape[1] != shape[2] or 0 in shape:
+        raise ValueError(f"operators must have shape [M d d], got {shape}")
+    for name, points in (("start", start), ("end", end)):
+        if jnp.ndim(points) < 1 or jnp.shape(points)[-1] != shape[-1]:
+            raise ValueError(
+                f"{name} must have shape [... {shape[-1]}] as operators {shape} ask, "
+                f"got {jnp.shape(points)}"
+            )
+    try:
+        jnp.broadcast_shapes(jnp.shape(start)[:-1], jnp.shape(end)[:-1])
+    except ValueError as error:
+        raise ValueError(
+            "the leading axes of start and end must broadcast together, got "
+            f"{jnp.shape(start)} and {jnp.shape(end)}"
+        ) from error

@@ -1,0 +1,140 @@
+"""Runs the lane iteration over a whole batch: chunks, rounds and compaction.
+
+On a CPU the batch is cut into chunks of a few dozen lanes, small enough that the
+iteration's whole state stays in the first-level cache and that XLA compiles the loop
+over trial steps into a single function. A chunk runs until its slowest lane is done, so
+the work is given out in rounds of a few trial steps; between rounds the unfinished
+lanes are moved together, ordered by the size of their generators (the number of Taylor
+terms is a chunk's, not a lane's). Chunks of finished lanes then cost nothing.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from vaells_jax.inference.energy import Problem
+from vaells_jax.inference.gauss_newton import RUNNING, Lanes, iterate, start_lanes
+
+# Lanes of a chunk on a CPU: two AVX-512 registers of float32 a value.
+CPU_LANES = 32
+# Pairs searched at a time; bounds the memory of the largest batches.
+BLOCK = 16384
+# Trial steps between two compactions.
+ROUND_STEPS = 5
+
+
+def lanes_per_chunk(pairs: int) -> int:
+    """Return the chunk width: everything at once except on a CPU."""
+    if jax.default_backend() != "cpu":
+        return max(pairs, 1)
+    return min(CPU_LANES, max(pairs, 1))
+
+
+def search_batch(
+    problem: Problem,
+    initial: Float[Array, "B M"],
+    searchable: Bool[Array, " B"],
+    max_iterations: int,
+) -> tuple[Array, Array, Array, Array]:
+    """Minimise every pair's objective from its start.
+
+    Args:
+        problem: operators and L1 weights, with start and end of shape [B d].
+        initial: scaled coefficients to start from, shape [B M].
+        searchable: pairs worth searching, shape [B].
+        max_iterations: most trial steps of a pair.
+
+    Returns:
+        Scaled coefficients [B M], objectives [B], status codes [B], iterations [B].
+    """
+    pairs = initial.shape[0]
+    block = min(BLOCK, pairs)
+    columns = (initial, problem.start, problem.end, searchable)
+    blocks = [_split(column, block) for column in columns]
+
+    def search_block(columns):
+        initial, start, end, searchable = columns
+        block_problem = problem._replace(start=start, end=end)
+        return _search_block(block_problem, initial, searchable, max_iterations)
+
+    found = jax.lax.map(search_block, tuple(blocks))
+    return tuple(_join(column, pairs) for column in found)
+
+
+def _split(column: Array, size: int) -> Array:
+    """Cut [B ...] into [blocks size ...], zeros (not searchable) filling the last."""
+    blocks = math.ceil(column.shape[0] / size)
+    missing = blocks * size - column.shape[0]
+    padded = jnp.pad(column, [(0, missing)] + [(0, 0)] * (column.ndim - 1))
+    return padded.reshape(blocks, size, *column.shape[1:])
+
+
+def _join(column: Array, pairs: int) -> Array:
+    return column.reshape(-1, *column.shape[2:])[:pairs]
+
+
+def _search_block(problem, initial, searchable, max_iterations):
+    pairs = initial.shape[0]
+    width = lanes_per_chunk(pairs)
+    chunked = lambda column: jnp.moveaxis(_split(column, width), 1, -1)
+    start, end, u, usable = map(
+        chunked, (problem.start, problem.end, initial, searchable)
+    )
+    chunk = lambda start, end: problem._replace(start=start, end=end)
+    lanes = jax.lax.map(
+        lambda a: start_lanes(chunk(a[0], a[1]), a[2], a[3]), (start, end, u, usable)
+    )
+    place = jnp.arange(lanes.energy.size).reshape(lanes.energy.shape)
+
+    def unfinished(carry):
+        return jnp.any(carry[0].status == RUNNING)
+
+    def one_round(carry):
+        lanes, start, end, place = _compact(carry)
+        lanes = jax.lax.map(
+            lambda a: iterate(chunk(a[1], a[2]), a[0], ROUND_STEPS, max_iterations),
+            (lanes, start, end),
+        )
+        return lanes, start, end, place
+
+    lanes, _, _, place = jax.lax.while_loop(
+        unfinished, one_round, (lanes, start, end, place)
+    )
+    order = jnp.argsort(place.ravel())
+    flat = lambda x: jnp.moveaxis(x, -1, 1).reshape(order.size, *x.shape[1:-1])
+    results = (lanes.u, lanes.energy, lanes.status, lanes.iterations)
+    return tuple(flat(x)[order][:pairs] for x in results)
+
+
+def _compact(carry: tuple[Lanes, Array, Array, Array]):
+    """Order lanes by the size of their generators, the finished ones last."""
+    lanes = carry[0]
+    size = jnp.sum(lanes.u * lanes.u, axis=1)
+    order = jnp.argsort(jnp.where(lanes.status == RUNNING, size, jnp.inf).ravel())
+    leaves, structure = jax.tree.flatten(carry)
+    rows = [jnp.moveaxis(x, -1, 1).reshape(order.size, -1) for x in leaves]
+    moved = []
+    for kind in (jnp.floating, jnp.integer):
+        chosen = [i for i, x in enumerate(rows) if jnp.issubdtype(x.dtype, kind)]
+        # One gather of whole rows instead of one for every field.
+        packed = jnp.concatenate([rows[i] for i in chosen], axis=1)[order]
+        ends = list(_running_sum(rows[i].shape[1] for i in chosen))
+        parts = jnp.split(packed, ends[:-1], axis=1)
+        moved += list(zip(chosen, parts, strict=True))
+    restored = [
+        jnp.moveaxis(_to_chunks(part, leaves[i]), 1, -1) for i, part in sorted(moved, key=lambda m: m[0])
+    ]
+    return jax.tree.unflatten(structure, restored)
+
+
+def _to_chunks(part: Array, like: Array) -> Array:
+    return part.reshape(like.shape[0], like.shape[-1], *like.shape[1:-1])
+
+
+def _running_sum(sizes):
+    total = 0
+    for size in sizes:
+        total += size
+        yield total

@@ -1,0 +1,223 @@
+"""Damped Gauss-Newton with a secant correction, many pairs at once, batch axis last.
+
+Each lane is a Levenberg-Marquardt iteration of its own. Its model of the objective is
+
+    m(p) = F + g.p + 0.5 p.(J^T J + S + lambda I) p + sum_m w_m (|u_m + p_m| - |u_m|).
+
+S approximates the second-order part `sum_i r_i hess(f_i)` that Gauss-Newton leaves out.
+The residuals of these problems are large (the operators cannot reach most end points),
+so without S the iteration converges slowly. S follows the symmetric rank-one secant
+formula, which may be indefinite, as the true matrix often is; the factorisation takes
+the absolute value of its pivots so that every step descends.
+
+The L1 term is treated as what it is: the slope at a kink is the pseudo-gradient, a
+coefficient at zero moves only if the slope there outweighs the L1 weight, and a
+coefficient that would cross zero stops there if zero minimises the model along it.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from vaells_jax.inference.energy import Problem, energy_jet, pseudo_gradient
+
+# Damping in scaled variables, where curvatures are of the order of ||start||^2.
+FIRST_DAMPING = 1e-1
+SMALLEST_DAMPING = 1e-6
+LARGEST_DAMPING = 1e8
+# A step is kept if it gains this share of what the model promised.
+SUFFICIENT_GAIN = 1e-4
+# A pair is done when the model promises no more than this share of its objective.
+RELATIVE_TOLERANCE = 1e-5
+# Longest step in scaled variables: about half a turn of a unit rotation generator.
+LONGEST_STEP = 3.0
+# The secant formula divides by miss.step; below this cosine it would be mostly noise.
+SECANT_GUARD = 1e-2
+# Keeps a promise of zero from dividing zero.
+TINY = 1e-30
+
+RUNNING, CONVERGED, STALLED = 0, 1, 2
+
+
+class Lanes(NamedTuple):
+    """State of the iteration, one column a lane.
+
+    Attributes:
+        u: scaled coefficients, shape [M W].
+        energy: objective, shape [W].
+        gradient: gradient of the smooth part, shape [M W].
+        normal: J^T J, shape [M M W].
+        secant: S, shape [M M W].
+        damping: lambda, shape [W].
+        growth: factor for lambda at the next refusal, shape [W].
+        status: RUNNING, CONVERGED or STALLED, shape [W].
+        iterations: trial steps taken, shape [W].
+    """
+
+    u: Array
+    energy: Array
+    gradient: Array
+    normal: Array
+    secant: Array
+    damping: Array
+    growth: Array
+    status: Array
+    iterations: Array
+
+
+def start_lanes(
+    problem: Problem, u: Float[Array, "M W"], searchable: Bool[Array, " W"]
+) -> Lanes:
+    """Evaluate the starts; lanes that cannot be searched are stalled from the outset."""
+    jet = energy_jet(problem, u, searchable)
+    usable = jnp.isfinite(jet.energy)
+    normal = jnp.where(usable, jet.normal, 0.0)
+    one = jnp.ones_like(jet.energy)
+    return Lanes(
+        u=u,
+        energy=jet.energy,
+        gradient=jnp.where(usable, jet.gradient, 0.0),
+        normal=normal,
+        secant=jnp.zeros_like(normal),
+        damping=FIRST_DAMPING * one,
+        growth=2.0 * one,
+        status=jnp.where(usable, RUNNING, STALLED),
+        iterations=jnp.zeros(one.shape, int),
+    )
+
+
+def solve_modified(matrix: Array, right: Array, floor: Array) -> Array:
+    """Solve by elimination without exchanges, every pivot replaced by its modulus.
+
+    The result is a descent direction for any symmetric matrix: an LDL^T factorisation
+    with `|D|` (at least `floor`) in place of D is positive definite.
+
+    Args:
+        matrix: symmetric matrices, shape [M M W].
+        right: right-hand sides, shape [M W].
+        floor: smallest pivot, shape [W].
+    """
+    size = matrix.shape[0]
+    rows = jnp.arange(size)[:, None]
+
+    def forward(k, carry):
+        matrix, right, pivots = carry
+        pivot = jnp.maximum(jnp.abs(matrix[k, k]), floor)
+        factors = jnp.where(rows > k, matrix[:, k] / pivot, 0.0)
+        matrix = matrix - factors[:, None] * matrix[k][None]
+        return matrix, right - factors * right[k], pivots.at[k].set(pivot)
+
+    matrix, right, pivots = jax.lax.fori_loop(
+        0, size, forward, (matrix, right, jnp.ones_like(right))
+    )
+
+    def back_substitute(i, x):
+        k = size - 1 - i
+        # x is zero at the rows not yet solved, so the whole row may be summed.
+        known = jnp.sum(matrix[k] * x, axis=0)
+        return x.at[k].set((right[k] - known) / pivots[k])
+
+    return jax.lax.fori_loop(0, size, back_substitute, jnp.zeros_like(right))
+
+
+def _propose(problem: Problem, lanes: Lanes) -> tuple[Array, Array]:
+    """Return every lane's trial point and the decrease that the model promises for it."""
+    u, weights = lanes.u, problem.l1_weights[:, None]
+    size = u.shape[0]
+    hessian = lanes.normal + lanes.secant
+    slope = pseudo_gradient(lanes.gradient, u, problem.l1_weights)
+    free = (u != 0) | (slope != 0)
+    identity = jnp.eye(size, dtype=u.dtype)[:, :, None]
+    both_free = free[:, None] & free[None]
+    damped = jnp.where(both_free, hessian + lanes.damping * identity, identity)
+    step = -solve_modified(damped, slope, lanes.damping)
+    length = jnp.sqrt(jnp.sum(step * step, axis=0))
+    step = step * jnp.minimum(1.0, LONGEST_STEP / jnp.maximum(length, LONGEST_STEP))
+    trial = u + step
+    bent = lanes.gradient + jnp.sum(hessian * step[None], axis=1)
+    # Along a coordinate that crosses zero the model is minimised exactly: zero itself
+    # if the slope there lies within the L1 weight.
+    own = jnp.stack([hessian[m, m] for m in range(size)])
+    slope_at_zero = bent - own * trial
+    crosses = (u * trial < 0) & (jnp.abs(slope_at_zero) <= weights)
+    trial = jnp.where(crosses, 0.0, trial)
+    step = trial - u
+    quadratic = jnp.sum(hessian * step[None] * step[:, None], axis=(0, 1))
+    change = jnp.sum(
+        lanes.gradient * step + weights * (jnp.abs(trial) - jnp.abs(u)), axis=0
+    )
+    return trial, -(change + 0.5 * quadratic)
+
+
+def _corrected_secant(lanes: Lanes, step: Array, gradient: Array, normal: Array):
+    """Fit S so that J^T J + S maps the step to the change of gradient, by rank one."""
+    wanted = gradient - lanes.gradient - jnp.sum(normal * step[None], axis=1)
+    miss = wanted - jnp.sum(lanes.secant * step[None], axis=1)
+    along = jnp.sum(miss * step, axis=0)
+    size = jnp.sqrt(jnp.sum(miss * miss, axis=0) * jnp.sum(step * step, axis=0))
+    usable = jnp.abs(along) > SECANT_GUARD * size
+    scale = jnp.where(usable, 1.0 / jnp.where(usable, along, 1.0), 0.0)
+    return lanes.secant + scale * miss[:, None] * miss[None]
+
+
+def improve(problem: Problem, lanes: Lanes, max_iterations: int) -> Lanes:
+    """Take one trial step in every running lane."""
+    running = lanes.status == RUNNING
+    trial, promised = _propose(problem, lanes)
+    jet = energy_jet(problem, trial, running)
+    gain = lanes.energy - jet.energy
+    known = jnp.isfinite(jet.energy)
+    better = running & known & (gain > 0)
+    kept = better & (gain >= SUFFICIENT_GAIN * promised)
+    secant = jnp.where(
+        known & running,
+        _corrected_secant(lanes, trial - lanes.u, jet.gradient, jet.normal),
+        lanes.secant,
+    )
+    ratio = jnp.clip(gain / jnp.maximum(promised, TINY), -1.0, 2.0)
+    easier = jnp.maximum(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
+    damping = jnp.where(kept, lanes.damping * easier, lanes.damping * lanes.growth)
+    done = jnp.abs(promised) <= _tolerance(problem, lanes.energy)
+    iterations = lanes.iterations + running
+    spent = (damping > LARGEST_DAMPING) | (iterations >= max_iterations)
+    status = jnp.where(done, CONVERGED, jnp.where(spent, STALLED, RUNNING))
+    moved = Lanes(
+        u=trial,
+        energy=jet.energy,
+        gradient=jet.gradient,
+        normal=jet.normal,
+        secant=secant,
+        damping=jnp.maximum(damping, SMALLEST_DAMPING),
+        growth=jnp.where(kept, 2.0, 2.0 * lanes.growth),
+        status=jnp.where(running, status, lanes.status),
+        iterations=iterations,
+    )
+    keep = lambda new, old: jnp.where(kept, new, old)
+    return moved._replace(
+        u=keep(moved.u, lanes.u),
+        energy=keep(moved.energy, lanes.energy),
+        gradient=keep(moved.gradient, lanes.gradient),
+        normal=keep(moved.normal, lanes.normal),
+    )
+
+
+def _tolerance(problem: Problem, energy: Array) -> Array:
+    """Return the decrease not worth a step: a share of F, or what rounding hides."""
+    reach = jnp.sqrt(2.0 * energy * jnp.sum(problem.end * problem.end, axis=0))
+    return RELATIVE_TOLERANCE * energy + 2.0 * jnp.finfo(energy.dtype).eps * reach
+
+
+def iterate(problem: Problem, lanes: Lanes, rounds: int, max_iterations: int) -> Lanes:
+    """Take up to `rounds` trial steps, stopping as soon as no lane is running."""
+
+    def unfinished(carry):
+        i, lanes = carry
+        return (i < rounds) & jnp.any(lanes.status == RUNNING)
+
+    def body(carry):
+        i, lanes = carry
+        return i + 1, improve(problem, lanes, max_iterations)
+
+    return jax.lax.while_loop(unfinished, body, (0, lanes))[1]

@@ -1,0 +1,101 @@
+"""What the coefficient search is asked for, and what it answers."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+from jaxtyping import Array, Bool, Float, Int
+
+Solver = Literal["gauss_newton", "lbfgs"]
+Search = Literal["local", "global"]
+
+
+class CoefficientFit(NamedTuple):
+    """The best coefficients found for every pair, and how the search ended.
+
+    Attributes:
+        coefficients: c*, shape [..., M].
+        objective: `0.5 ||end - transport(start)||^2 + l1_weight ||c||_1` at c*, shape
+            [...]; the largest finite number where no finite objective exists.
+        converged: whether the search met its tolerance, shape [...].
+        iterations: trial steps that the search took, shape [...].
+    """
+
+    coefficients: Float[Array, "*pairs M"]
+    objective: Float[Array, "*pairs"]
+    converged: Bool[Array, "*pairs"]
+    iterations: Int[Array, "*pairs"]
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """Settings of `infer_coefficients`; hashable, so static under `jit`.
+
+    Attributes:
+        solver: "gauss_newton" (damped Gauss-Newton with a curvature correction) or
+            "lbfgs" (jaxopt's, as a peer).
+        search: "local" follows the paper, from random starts near zero; "global"
+            scores many starts and refines the few best.
+        l1_weight: zeta of the objective's `zeta ||c||_1`.
+        restarts: independent starts per pair, of which the best result is kept.
+        initial_range: start r of the local search is drawn from
+            `U(low + r * restart_shift, high + r * restart_shift)`, each coefficient.
+        restart_shift: see `initial_range`.
+        max_iterations: most trial steps of one local search.
+        differentiable: give `coefficients` the derivative of the argmin by the implicit
+            function theorem; else they are constants, as in the paper.
+    """
+
+    solver: Solver = "gauss_newton"
+    search: Search = "local"
+    l1_weight: float = 1e-6
+    restarts: int = 1
+    initial_range: tuple[float, float] = (-2.5, 0.0)
+    restart_shift: float = 2.5
+    max_iterations: int = 50
+    differentiable: bool = False
+
+    def __post_init__(self):
+        """Refuse settings that have no meaning.
+
+        Raises:
+            ValueError: naming the field, what came and what is wanted.
+        """
+        _require_member("solver", self.solver, get_args(Solver))
+        _require_member("search", self.search, get_args(Search))
+        _require_finite("l1_weight", self.l1_weight)
+        if self.l1_weight < 0:
+            raise ValueError(f"l1_weight must be >= 0, got {self.l1_weight}")
+        _require_positive_integer("restarts", self.restarts)
+        _require_positive_integer("max_iterations", self.max_iterations)
+        _require_finite("restart_shift", self.restart_shift)
+        object.__setattr__(self, "initial_range", tuple(self.initial_range))
+        if len(self.initial_range) != 2:
+            raise ValueError(
+                f"initial_range must be (low, high), got {self.initial_range}"
+            )
+        for bound in self.initial_range:
+            _require_finite("initial_range", bound)
+        if self.initial_range[0] > self.initial_range[1]:
+            raise ValueError(
+                f"initial_range must have low <= high, got {self.initial_range}"
+            )
+        if not isinstance(self.differentiable, bool):
+            raise ValueError(
+                f"differentiable must be True or False, got {self.differentiable!r}"
+            )
+
+
+def _require_member(name: str, value, members: tuple[str, ...]):
+    if value not in members:
+        raise ValueError(f"{name} must be one of {members}, got {value!r}")
+
+
+def _require_finite(name: str, value):
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+
+
+def _require_positive_integer(name: str, value):
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")

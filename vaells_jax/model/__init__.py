@@ -1,0 +1,1 @@
+"""The model of Section 2.3: networks, posterior, prior and objective."""

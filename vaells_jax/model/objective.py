@@ -1,0 +1,212 @@
+"""The objective: negative ELBO with learned operators (eqs. 8-9, Appendix A)."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from vaells_jax.model.paths import (
+    Model,
+    Paths,
+    decode_scaled,
+    encode_scaled,
+    infer_paths,
+    sample_latents,
+)
+from vaells_jax.model.posterior import log_posterior
+from vaells_jax.model.prior import anchor_components, log_prior, log_prior_closest
+from vaells_jax.model.types import Batch, LossWeights, Params, PyTree
+
+
+class LossTerms(NamedTuple):
+    """The objective's terms in the paper's order, in nats, averaged over the batch.
+
+    The loss is `reconstruction_factor * reconstruction + posterior +
+    prior_factor * prior + operator_norm`.
+    """
+
+    reconstruction: Float[Array, ""]  # 1/2 zeta_1 ||x - g(z)||^2
+    posterior: Float[Array, ""]  # log q(z|x), without its constant
+    prior: Float[Array, ""]  # -log p(z), without its constant
+    operator_norm: Float[Array, ""]  # eta/2 sum_m ||Psi_m||_F^2
+
+    def total(self, weights: LossWeights) -> Float[Array, ""]:
+        """Add the terms up with the phase's factors."""
+        return (
+            weights.reconstruction_factor * self.reconstruction
+            + self.posterior
+            + weights.prior_factor * self.prior
+            + self.operator_norm
+        )
+
+
+def loss(
+    params: Params,
+    key: PRNGKeyArray,
+    batch: Batch,
+    *,
+    model: Model,
+    weights: LossWeights,
+) -> tuple[Float[Array, ""], LossTerms]:
+    """Evaluate the negative ELBO of eq. 9 on a batch, one noisy estimate of it.
+
+    Args:
+        params: Networks, operators and anchors.
+        key: Random key of the posterior samples and of the searches' starts.
+        batch: Examples with their labels (and their own anchors, if they have any).
+        model: The static part of the model.
+        weights: The terms' weights.
+
+    Returns:
+        The loss in nats per example, additive constants left out, and its terms.
+
+    Raises:
+        ValueError: If the batch does not fit the model or the anchors.
+
+    Note:
+        Inferred coefficients are constants: no gradient passes through the search.
+    """
+    total, terms, _ = loss_and_paths(params, key, batch, model=model, weights=weights)
+    return total, terms
+
+
+def loss_and_paths(
+    params: Params,
+    key: PRNGKeyArray,
+    batch: Batch,
+    *,
+    model: Model,
+    weights: LossWeights,
+) -> tuple[Float[Array, ""], LossTerms, Paths]:
+    """Evaluate `loss` and return the samples and paths that it was made of."""
+    paths = infer_paths(params, key, batch, model=model, weights=weights)
+    terms = LossTerms(
+        reconstruction=reconstruction_term(
+            params.decoder, batch, paths.latents, model=model, weights=weights
+        ),
+        posterior=posterior_term(params.operators, paths, weights),
+        prior=prior_term(params.operators, paths, weights),
+        operator_norm=operator_norm_term(params.operators, weights),
+    )
+    return terms.total(weights), terms, paths
+
+
+def warm_up_loss(
+    params: Params,
+    key: PRNGKeyArray,
+    batch: Batch,
+    *,
+    model: Model,
+    weights: LossWeights,
+    coefficient_rate: float = 100.0,
+) -> tuple[Float[Array, ""], LossTerms]:
+    """Evaluate the reconstruction alone, samples hardly moved (Appendix B, warm-up).
+
+    Args:
+        params: Networks and operators.
+        key: Random key of the coefficients.
+        batch: Examples.
+        model: The static part of the model; its noise is not used.
+        weights: Only `reconstruction` (zeta_1) enters.
+        coefficient_rate: zeta_3 of the warm-up; large, so that paths are short.
+
+    Returns:
+        The loss in nats per example and its terms, the others zero.
+    """
+    still = dataclasses.replace(model, noise_std=0.0, coefficient_rate=coefficient_rate)
+    means = encode_scaled(params.encoder, batch.inputs, model=model)
+    latents = sample_latents(key, params.operators, means, model=still)
+    term = reconstruction_term(
+        params.decoder, batch, latents, model=model, weights=weights
+    )
+    zero = jnp.zeros_like(term)
+    return term, LossTerms(term, zero, zero, zero)
+
+
+def operator_objective(
+    operators: Float[Array, "M d d"], paths: Paths, weights: LossWeights
+) -> Float[Array, ""]:
+    """Evaluate the part of the loss in which Psi stands explicitly (Appendix B).
+
+    Samples and coefficients are held: this is what an operator step has to improve.
+
+    Returns:
+        Posterior, prior and Frobenius terms, in nats per example.
+    """
+    return (
+        posterior_term(operators, paths, weights)
+        + weights.prior_factor * prior_term(operators, paths, weights)
+        + operator_norm_term(operators, weights)
+    )
+
+
+def reconstruction_term(
+    decoder: PyTree,
+    batch: Batch,
+    latents: Float[Array, "B S d"],
+    *,
+    model: Model,
+    weights: LossWeights,
+) -> Float[Array, ""]:
+    """Return `1/2 zeta_1 ||x - g(z)||^2` averaged over samples and examples, nats."""
+    outputs = decode_scaled(decoder, latents, model=model)
+    errors = (outputs - jnp.expand_dims(batch.inputs, 1)) ** 2
+    squared = jnp.sum(errors, axis=tuple(range(2, errors.ndim)))
+    return 0.5 * weights.reconstruction * jnp.mean(squared)
+
+
+def posterior_term(
+    operators: Float[Array, "M d d"], paths: Paths, weights: LossWeights
+) -> Float[Array, ""]:
+    """Return log q(z|x), eq. 11, averaged over samples and examples, nats."""
+    density = lambda mean, z, c: log_posterior(
+        z,
+        mean,
+        operators,
+        c,
+        residual_weight=weights.posterior_residual,
+        l1_weight=weights.posterior_l1,
+    )
+    per_sample = jax.vmap(jax.vmap(density, (None, 0, 0)))
+    values = per_sample(paths.latent_means, paths.latents, paths.posterior_coefficients)
+    return jnp.mean(values)
+
+
+def prior_term(
+    operators: Float[Array, "M d d"], paths: Paths, weights: LossWeights
+) -> Float[Array, ""]:
+    """Return -log p(z), eq. 7 or 12, averaged over samples and examples, nats.
+
+    With the closest anchor only, only its path is transported and differentiated.
+    """
+
+    def density(anchor_means, z, coefficients, index):
+        if index is not None:
+            anchor_means = anchor_means[index][None, :]
+            coefficients = coefficients[index][None, :]
+        components = anchor_components(
+            z,
+            anchor_means,
+            operators,
+            coefficients,
+            residual_weight=weights.prior_residual,
+            l1_weight=weights.prior_l1,
+        )
+        if index is not None:
+            return log_prior_closest(components)
+        return log_prior(components)
+
+    per_sample = jax.vmap(jax.vmap(density, (None, 0, 0, 0)))
+    values = per_sample(
+        paths.anchor_means, paths.latents, paths.prior_coefficients, paths.anchor_index
+    )
+    return -jnp.mean(values)
+
+
+def operator_norm_term(
+    operators: Float[Array, "M d d"], weights: LossWeights
+) -> Float[Array, ""]:
+    """Return the Frobenius regulariser of eq. 8, `eta/2 sum_m ||Psi_m||_F^2`."""
+    return 0.5 * weights.operator_norm * jnp.sum(operators**2)

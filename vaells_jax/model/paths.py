@@ -1,0 +1,170 @@
+"""From a batch to its posterior samples and the paths inferred to them (eqs. 5-12).
+
+Batching happens here and in `objective.py`: images go through the networks as a batch,
+everything between treats one example and is mapped over samples and examples, and all
+coefficient searches of a batch go to `infer_coefficients` together.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from vaells_jax.inference import InferenceOptions, infer_coefficients
+from vaells_jax.model.networks import Networks, decode, encode
+from vaells_jax.model.posterior import sample_posterior
+from vaells_jax.model.prior import closest_anchor
+from vaells_jax.model.types import Batch, LossWeights, Params, PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What does not change while a model is trained; static under `jit`.
+
+    Attributes:
+        networks: Encoder and decoder.
+        latent_scale: `s`: paths live in `z / s`, the decoder sees `s z`.
+        num_samples: Posterior samples of each example, N_s.
+        noise_std: Deviation gamma of the posterior's noise.
+        coefficient_rate: Inverse scale zeta_3 of the posterior's coefficients.
+        closest_anchor: Prior over the closest anchor (eq. 12) or over all (eq. 7).
+        posterior_search: How paths from `f(x)` are searched; its L1 weight is zeta_q.
+        prior_search: How paths from anchors are searched; its L1 weight is zeta_p.
+    """
+
+    networks: Networks
+    latent_scale: float = 1.0
+    num_samples: int = 1
+    noise_std: float = 1e-3
+    coefficient_rate: float = 1.0
+    closest_anchor: bool = True
+    posterior_search: InferenceOptions = InferenceOptions(initial_range=(0.0, 1.0))
+    prior_search: InferenceOptions = InferenceOptions()
+
+
+class Paths(NamedTuple):
+    """Samples of a batch and the paths inferred to them; B examples, S samples.
+
+    Attributes:
+        latent_means: `f(x)`, scaled.
+        latents: Posterior samples, scaled.
+        anchor_means: `f(a_i)` of the anchors that each example meets, scaled.
+        posterior_coefficients: c* from the example's own mean to each sample.
+        prior_coefficients: c* from each anchor to each sample.
+        anchor_index: The closest anchor of each sample, or None for all anchors.
+        converged: Share of the searches that met their tolerance.
+    """
+
+    latent_means: Float[Array, "B d"]
+    latents: Float[Array, "B S d"]
+    anchor_means: Float[Array, "B N d"]
+    posterior_coefficients: Float[Array, "B S M"]
+    prior_coefficients: Float[Array, "B S N M"]
+    anchor_index: Int[Array, "B S"] | None
+    converged: Float[Array, ""]
+
+
+def encode_scaled(
+    encoder: PyTree, inputs: Float[Array, "B ..."], *, model: Model
+) -> Float[Array, "B d"]:
+    """Encode data points to the scaled latent space, `f(x) / s`."""
+    return encode(model.networks, encoder, inputs) / model.latent_scale
+
+
+def decode_scaled(
+    decoder: PyTree, latents: Float[Array, "*n d"], *, model: Model
+) -> Float[Array, "..."]:
+    """Decode scaled latents with any leading axes, `g(s z)`."""
+    flat = latents.reshape(-1, latents.shape[-1])
+    outputs = decode(model.networks, decoder, flat * model.latent_scale)
+    return outputs.reshape(latents.shape[:-1] + outputs.shape[1:])
+
+
+def sample_latents(
+    key: PRNGKeyArray,
+    operators: Float[Array, "M d d"],
+    latent_means: Float[Array, "B d"],
+    *,
+    model: Model,
+) -> Float[Array, "B S d"]:
+    """Draw the model's number of posterior samples around each mean, eq. 5."""
+    keys = jax.random.split(key, (latent_means.shape[0], model.num_samples))
+    draw = lambda key, mean: sample_posterior(
+        key,
+        operators,
+        mean,
+        coefficient_rate=model.coefficient_rate,
+        noise_std=model.noise_std,
+    )[0]
+    return jax.vmap(jax.vmap(draw, (0, None)))(keys, latent_means)
+
+
+def infer_paths(
+    params: Params,
+    key: PRNGKeyArray,
+    batch: Batch,
+    *,
+    model: Model,
+    weights: LossWeights,
+) -> Paths:
+    """Sample the posterior and infer all paths to the samples, eqs. 5, 11 and 12."""
+    sample_key, posterior_key, prior_key = jax.random.split(key, 3)
+    means = encode_scaled(params.encoder, batch.inputs, model=model)
+    anchors = _anchor_means(params, batch, model)
+    latents = sample_latents(sample_key, params.operators, means, model=model)
+    own = infer_coefficients(
+        posterior_key,
+        params.operators,
+        means[:, None, :],
+        latents,
+        options=model.posterior_search,
+    )
+    prior = infer_coefficients(
+        prior_key,
+        params.operators,
+        anchors[:, None, :, :],
+        latents[:, :, None, :],
+        options=model.prior_search,
+    )
+    index = None
+    if model.closest_anchor:
+        choose = lambda objective, coefficients: closest_anchor(
+            objective,
+            coefficients,
+            search_l1_weight=model.prior_search.l1_weight,
+            residual_weight=weights.prior_residual,
+            l1_weight=weights.prior_l1,
+        )
+        index = jax.vmap(jax.vmap(choose))(prior.objective, prior.coefficients)
+    searches = jnp.concatenate([own.converged.ravel(), prior.converged.ravel()])
+    return Paths(
+        means,
+        latents,
+        anchors,
+        own.coefficients,
+        prior.coefficients,
+        index,
+        jnp.mean(searches.astype(means.dtype)),
+    )
+
+
+def _anchor_means(params, batch, model):
+    """Encode the anchors that each example meets: its own, or those of its class."""
+    if batch.anchors is not None:
+        count, per_example = batch.anchors.shape[:2]
+        flat = batch.anchors.reshape(-1, *batch.anchors.shape[2:])
+        means = encode_scaled(params.encoder, flat, model=model)
+        return means.reshape(count, per_example, -1)
+    if params.anchors is None:
+        raise ValueError("anchors: neither Params nor Batch holds any.")
+    classes, per_class = params.anchors.shape[:2]
+    if per_class == 0 or classes == 0:
+        raise ValueError(
+            "anchors must have shape [classes, anchors per class, *x], both at least "
+            f"1; got {list(params.anchors.shape)}."
+        )
+    flat = params.anchors.reshape(-1, *params.anchors.shape[2:])
+    means = encode_scaled(params.encoder, flat, model=model)
+    return means.reshape(classes, per_class, -1)[batch.labels]

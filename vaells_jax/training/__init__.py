@@ -1,0 +1,1 @@
+"""Training (Appendix B): phases, optimisers, the step, the loop, checkpoints."""

@@ -1,0 +1,168 @@
+"""One optimiser for all parameters, split into networks, anchors and operators.
+
+Every group keeps its own state through all phases; in a phase that is not its own a
+group is idle: its parameters and its state stay as they are, to the bit.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float
+
+from vaells_jax.model.types import Params
+from vaells_jax.training.schedule import Phase
+
+PARAM_LABELS: Any = Params(*("networks", "networks", "operators", "anchors"))
+"""Group of each parameter: a prefix of the parameters' tree."""
+
+_ACTIVE: dict[Phase, set[str]] = {
+    "warm_up": {"networks"},
+    "network": {"networks", "anchors"},
+    "operators": {"operators"},
+    "joint": {"networks", "anchors", "operators"},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerOptions:
+    """Rates of the three groups.
+
+    Attributes:
+        network_rate: Adam's rate for the networks (lr_net).
+        rate_after_warm_up: Factor on `network_rate` once a warm-up is over.
+        beta1: Adam's decay of the first moment.
+        beta2: Adam's decay of the second moment.
+        anchor_rate: Rate of the anchors' plain gradient steps (lr_anchor).
+        operator_rate: Rate that the operators' steps start with (lr_Psi).
+        max_operator_rate: The most that accepted steps may raise it to.
+    """
+
+    network_rate: float = 1e-4
+    rate_after_warm_up: float = 0.1
+    beta1: float = 0.5
+    beta2: float = 0.999
+    anchor_rate: float = 1e-4
+    operator_rate: float = 1e-5
+    max_operator_rate: float = 0.008
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: If a rate is negative or not finite, or a decay not in [0, 1).
+        """
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{field.name} must be finite and >= 0; got {value}.")
+        for name in ("beta1", "beta2"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"{name} must be below 1; got {getattr(self, name)}.")
+
+
+class AcceptRejectState(NamedTuple):
+    """State of the operators' step: its rate, and what the last test said.
+
+    Attributes:
+        rate: The current rate.
+        accepted: Whether the last step was taken.
+        before: The objective before the last step, in nats.
+        after: The objective that the step led to, or would have.
+    """
+
+    rate: Float[Array, ""]
+    accepted: Bool[Array, ""]
+    before: Float[Array, ""]
+    after: Float[Array, ""]
+
+
+def accept_reject_descent(
+    initial_rate: float, max_rate: float, *, adaptation: float = 0.99
+) -> optax.GradientTransformationExtraArgs:
+    """Descend by gradient steps that are taken only where they pay (Appendix B).
+
+    A step `-rate * gradient` is accepted if it lowers the objective, and the rate is
+    then divided by `adaptation` up to `max_rate`; else nothing moves and the rate is
+    multiplied by it. An objective that is not finite after the step is a rejection.
+
+    Args:
+        initial_rate: First rate.
+        max_rate: Cap on the rate.
+        adaptation: Factor of both adjustments, in (0, 1).
+
+    Returns:
+        A transformation whose update wants `objective=`, a function of the parameters
+        that it is given, evaluated before and after on the same samples.
+    """
+
+    def init(params):
+        del params
+        zero = jnp.zeros(())
+        return AcceptRejectState(
+            jnp.asarray(initial_rate, zero.dtype), jnp.asarray(False), zero, zero
+        )
+
+    def update(updates, state, params=None, *, objective: Callable, **extra):
+        del extra
+        steps = jax.tree.map(lambda g: -state.rate.astype(g.dtype) * g, updates)
+        before = objective(params)
+        after = objective(optax.apply_updates(params, steps))
+        accepted = jnp.isfinite(after) & (after < before)
+        steps = jax.tree.map(lambda s: jnp.where(accepted, s, 0.0), steps)
+        raised = jnp.minimum(state.rate / adaptation, max_rate)
+        rate = jnp.where(accepted, raised, state.rate * adaptation)
+        dtype = state.before.dtype
+        return steps, AcceptRejectState(
+            rate, accepted, before.astype(dtype), after.astype(dtype)
+        )
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def make_optimizer(
+    options: OptimizerOptions, *, warm_up_steps: int, phase: Phase
+) -> optax.GradientTransformationExtraArgs:
+    """Build the `optax.multi_transform` of a phase; its state serves every phase.
+
+    Args:
+        options: Rates of the groups.
+        warm_up_steps: After so many Adam steps the networks' rate drops.
+        phase: Decides which groups move.
+
+    Returns:
+        The transformation; in phases that move the operators its update wants
+        `objective=` (see `accept_reject_descent`).
+    """
+    drop = {warm_up_steps: options.rate_after_warm_up} if warm_up_steps else {}
+    network_rate = optax.piecewise_constant_schedule(options.network_rate, drop)
+    groups: dict[str, Any] = {
+        "networks": optax.adam(network_rate, b1=options.beta1, b2=options.beta2),
+        "anchors": optax.sgd(options.anchor_rate),
+        "operators": accept_reject_descent(
+            options.operator_rate, options.max_operator_rate
+        ),
+    }
+    transforms = {
+        name: group if name in _ACTIVE[phase] else _idle(group)
+        for name, group in groups.items()
+    }
+    return optax.multi_transform(transforms, PARAM_LABELS)
+
+
+def is_active(phase: Phase) -> tuple[bool, ...]:
+    """Say of each field of `Params`, in order, whether a phase moves it."""
+    return tuple(label in _ACTIVE[phase] for label in PARAM_LABELS)
+
+
+def _idle(group):
+    """Keep a group's state and move nothing."""
+
+    def update(updates, state, params=None, **extra):
+        del params, extra
+        return jax.tree.map(jnp.zeros_like, updates), state
+
+    return optax.GradientTransformationExtraArgs(group.init, update)

@@ -1,0 +1,198 @@
+"""The train step: pure, jitted, its state donated; one compilation for each phase."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from vaells_jax.model.networks import init_networks
+from vaells_jax.model.objective import (
+    LossTerms,
+    loss_and_paths,
+    operator_objective,
+    warm_up_loss,
+)
+from vaells_jax.model.paths import Model, Paths, encode_scaled
+from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.training.optimizers import (
+    AcceptRejectState,
+    OptimizerOptions,
+    is_active,
+    make_optimizer,
+)
+from vaells_jax.training.schedule import Phase, Schedule, phase_weights
+
+Metrics = dict[str, Array]
+TrainStep = Callable[["TrainState", PRNGKeyArray, Batch], tuple["TrainState", Metrics]]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that a run carries from step to step, and all that a checkpoint holds.
+
+    Random numbers need no state: step n uses `fold_in(key, n)`.
+
+    Attributes:
+        step: Steps taken.
+        params: Networks, operators, anchors.
+        opt_state: State of the three groups' optimisers.
+        latent_scale: `s`; chosen at the end of the warm-up where it is not given.
+    """
+
+    step: Int[Array, ""]
+    params: Params
+    opt_state: Any
+    latent_scale: Float[Array, ""]
+
+
+def init_state(
+    key: PRNGKeyArray,
+    *,
+    model: Model,
+    num_operators: int,
+    inputs: Float[Array, "B ..."],
+    anchors: Float[Array, "C N ..."] | None,
+    optimizer: OptimizerOptions = OptimizerOptions(),  # noqa: B008, frozen
+    operator_std: float = 0.01,
+) -> TrainState:
+    """Draw the state at step 0.
+
+    Args:
+        key: Random key.
+        model: The static part of the model.
+        num_operators: M.
+        inputs: Any batch of the data's shape.
+        anchors: Anchor points of each class, or None where examples bring their own.
+        optimizer: Rates of the groups.
+        operator_std: Deviation of every entry of Psi.
+
+    Returns:
+        The state.
+
+    Raises:
+        ValueError: If `num_operators` is not positive, the anchors' shape is not
+            that of the inputs, or there is none of them.
+    """
+    if num_operators < 1:
+        raise ValueError(f"num_operators must be at least 1; got {num_operators}.")
+    if anchors is not None and (
+        anchors.shape[2:] != inputs.shape[1:] or 0 in anchors.shape[:2]
+    ):
+        raise ValueError(
+            "anchors must have shape [classes, anchors per class, *x] with *x = "
+            f"{list(inputs.shape[1:])} and none of them 0; got {list(anchors.shape)}."
+        )
+    network_key, operator_key = jax.random.split(key)
+    encoder, decoder = init_networks(network_key, model.networks, inputs)
+    latents = jax.eval_shape(
+        lambda p, x: encode_scaled(p, x, model=model), encoder, inputs
+    )
+    shape = (num_operators, latents.shape[-1], latents.shape[-1])
+    operators = operator_std * jax.random.normal(operator_key, shape, latents.dtype)
+    params = Params(encoder, decoder, operators, anchors)
+    transform = make_optimizer(optimizer, warm_up_steps=0, phase="joint")
+    return TrainState(
+        step=jnp.asarray(0, jnp.int32),
+        params=params,
+        opt_state=transform.init(params),
+        latent_scale=jnp.asarray(model.latent_scale, latents.dtype),
+    )
+
+
+def make_train_step(
+    *,
+    model: Model,
+    weights: LossWeights,
+    schedule: Schedule,
+    optimizer: OptimizerOptions,
+    phase: Phase,
+) -> TrainStep:
+    """Build the step of one phase: `(state, key, batch) -> (state, metrics)`.
+
+    Args:
+        model: The static part of the model.
+        weights: The table's weights; the phase's factors are applied here.
+        schedule: Phases' factors and the warm-up's length.
+        optimizer: Rates of the groups.
+        phase: Which groups move and which terms count.
+
+    Returns:
+        A jitted function that donates its state. Metrics are scalars in nats, but for
+        `operator_norms [M]`.
+    """
+    transform = make_optimizer(
+        optimizer, warm_up_steps=schedule.warm_up_steps, phase=phase
+    )
+    factors = phase_weights(phase, weights, schedule)
+
+    def step(state: TrainState, key: PRNGKeyArray, batch: Batch):
+        key = jax.random.fold_in(key, state.step)
+        objective = lambda params: _phase_loss(
+            params, key, batch, model=model, weights=factors, phase=phase
+        )
+        (total, (terms, paths)), grads = jax.value_and_grad(objective, has_aux=True)(
+            state.params
+        )
+        updates, opt_state = transform.update(
+            grads,
+            state.opt_state,
+            state.params,
+            objective=lambda params: operator_objective(
+                params.operators, paths, factors
+            ),
+        )
+        params = optax.apply_updates(state.params, updates)
+        metrics = _metrics(total, terms, paths, params, opt_state)
+        metrics["gradient_norm"] = optax.global_norm(grads)
+        new = state.replace(step=state.step + 1, params=params, opt_state=opt_state)  # type: ignore[attr-defined]
+        return new, metrics
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def _phase_loss(params, key, batch, *, model, weights, phase):
+    """Evaluate the phase's loss; groups that do not move get no gradient."""
+    params = Params(
+        *(
+            group if active else jax.tree.map(jax.lax.stop_gradient, group)
+            for group, active in zip(params, is_active(phase), strict=True)
+        )
+    )
+    if phase == "warm_up":
+        total, terms = warm_up_loss(params, key, batch, model=model, weights=weights)
+        return total, (terms, None)
+    total, terms, paths = loss_and_paths(
+        params, key, batch, model=model, weights=weights
+    )
+    return total, (terms, paths)
+
+
+def _metrics(
+    total: Array,
+    terms: LossTerms,
+    paths: Paths | None,
+    params: Params,
+    opt_state: Any,
+) -> Metrics:
+    """Collect what is worth a line in the log."""
+    metrics = {"loss": total, **terms._asdict()}
+    metrics["operator_norms"] = jnp.sqrt(jnp.sum(params.operators**2, axis=(1, 2)))
+    if paths is not None:
+        length = jnp.sum(jnp.abs(paths.prior_coefficients), axis=-1)
+        metrics["prior_path_length"] = jnp.mean(length)
+        metrics["converged_searches"] = paths.converged
+        state = operator_step_state(opt_state)
+        metrics["operator_rate"] = state.rate
+        metrics["operator_step_accepted"] = state.accepted
+        metrics["transport_objective_before"] = state.before
+        metrics["transport_objective_after"] = state.after
+    return metrics
+
+
+def operator_step_state(opt_state: Any) -> AcceptRejectState:
+    """Find the operators' accept/reject state inside the optimiser's."""
+    return opt_state.inner_states["operators"].inner_state
