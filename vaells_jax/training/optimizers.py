@@ -6,7 +6,7 @@ group is idle: its parameters and its state stay as they are, to the bit.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float
 from vaells_jax.model.types import Params
 from vaells_jax.training.schedule import Phase
 
-PARAM_LABELS: Any = Params(*("networks", "networks", "operators", "anchors"))
+PARAM_LABELS = cast(Any, Params)("networks", "networks", "operators", "anchors")
 """Group of each parameter: a prefix of the parameters' tree."""
 
 _ACTIVE: dict[Phase, set[str]] = {
@@ -101,10 +101,9 @@ def accept_reject_descent(
 
     def init(params):
         del params
-        zero = jnp.zeros(())
-        return AcceptRejectState(
-            jnp.asarray(initial_rate, zero.dtype), jnp.asarray(False), zero, zero
-        )
+        rate = jnp.asarray(initial_rate, jnp.result_type(float))
+        zeros = (jnp.zeros_like(rate), jnp.zeros_like(rate))  # two buffers to donate
+        return AcceptRejectState(rate, jnp.asarray(False), *zeros)
 
     def update(updates, state, params=None, *, objective: Callable, **extra):
         del extra
