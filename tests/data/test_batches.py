@@ -1,3 +1,5 @@
+import inspect
+
 import chex
 import jax
 import numpy as np
@@ -117,3 +119,11 @@ def test_batches_refuse_sizes(batch):
         ValueError, match=f"batch_size: got {batch}, wanted 1 to the 10"
     ):
         batch_indices(jax.random.key(0), 0, num_examples=10, batch_size=batch)
+
+
+def test_anchors_refuse_as_many_labels_as_not_images():
+    images, labels = labelled_images([5, 5])
+    with pytest.raises(ValueError, match="labels: got 9 for 10 images"):
+        inspect.unwrap(draw_anchors)(
+            jax.random.key(0), images, labels[1:], num_classes=2, per_class=1
+        )

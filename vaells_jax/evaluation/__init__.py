@@ -1,0 +1,1 @@
+"""Evaluation: likelihood, latent structure, figures."""

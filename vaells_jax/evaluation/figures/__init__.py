@@ -1,0 +1,27 @@
+"""Figures: arrays in, a matplotlib figure out. The one owner of matplotlib.
+
+No pyplot and no global state: a figure is an object that `save_figure` writes. Colours
+are those of Okabe and Ito, told apart by colour-blind eyes and in grey print.
+"""
+
+from vaells_jax.evaluation.figures.canvas import save_figure
+from vaells_jax.evaluation.figures.curves import (
+    operator_eigenvalues,
+    operator_magnitudes,
+    training_curves,
+)
+from vaells_jax.evaluation.figures.images import (
+    operator_path_rows,
+    posterior_sample_grids,
+    reconstruction_grid,
+)
+
+__all__ = [
+    "operator_eigenvalues",
+    "operator_magnitudes",
+    "operator_path_rows",
+    "posterior_sample_grids",
+    "reconstruction_grid",
+    "save_figure",
+    "training_curves",
+]

@@ -1,0 +1,193 @@
+"""Figures of numbers: training curves, the operators' norms and eigenvalues."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from vaells_jax.evaluation.figures.canvas import (
+    BLUE,
+    GREY,
+    LABEL_SIZE,
+    PAGE_WIDTH,
+    PALETTE,
+    TICK_SIZE,
+    new_figure,
+    plain_axes,
+)
+
+_DASHES = ("-", "--", ":", "-.")
+_MARKERS = "osD^vP*X"
+
+
+def training_curves(
+    steps: Shaped[Array | np.ndarray, " t"],
+    series: Mapping[str, Shaped[Array | np.ndarray, " t"]],
+    *,
+    title: str,
+    warm_up_steps: int | None = None,
+) -> Figure:
+    """Show how quantities went through training, raw and smoothed.
+
+    A quantity that is positive throughout and spans two decades gets a log scale;
+    values that are not finite are left out.
+
+    Args:
+        steps: the logged steps.
+        series: the name of each quantity, with its unit, and its values.
+        title: the figure's title.
+        warm_up_steps: the end of the warm-up, which is shaded.
+
+    Returns:
+        The figure, one axes for each quantity.
+
+    Raises:
+        ValueError: for no quantities, and for lengths that disagree.
+    """
+    steps = np.asarray(steps)
+    if not series:
+        raise ValueError("series: got no quantities, wanted at least one")
+    for name, values in series.items():
+        if steps.ndim != 1 or np.shape(values) != steps.shape:
+            raise ValueError(
+                f"series: got {np.shape(values)} values of {name!r} for "
+                f"{steps.shape} steps, wanted as many"
+            )
+    columns = 1 if len(series) == 1 else 2 if len(series) <= 6 else 3
+    rows = math.ceil(len(series) / columns)
+    figure = new_figure(PAGE_WIDTH, 1.75 * rows + 0.7, title)
+    panels = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    for axes, (name, values) in zip(panels, series.items(), strict=False):
+        _draw_curve(axes, steps, np.asarray(values, float))
+        axes.set_title(name, fontsize=LABEL_SIZE, loc="left", parse_math=False)
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        if warm_up_steps:
+            axes.axvspan(0, warm_up_steps, color=GREY, alpha=0.12, lw=0)
+    if warm_up_steps:
+        panels[0].text(
+            0.02, 0.03, "shaded: warm-up", fontsize=TICK_SIZE, color=GREY,
+            transform=panels[0].transAxes,
+        )  # fmt: skip
+    for axes in panels[len(series) :]:
+        axes.remove()
+    for axes in panels[max(0, len(series) - columns) : len(series)]:
+        axes.set_xlabel("training step", fontsize=LABEL_SIZE)
+        axes.tick_params(labelbottom=True)
+    return figure
+
+
+def operator_magnitudes(
+    steps: Shaped[Array | np.ndarray, " t"],
+    norms: Float[Array | np.ndarray, "t m"],
+    *,
+    title: str,
+) -> Figure:
+    """Show the operators' Frobenius norms through training and at its end: Fig. 8.
+
+    Args:
+        steps: the logged steps.
+        norms: each operator's norm at each of them.
+        title: the figure's title.
+
+    Returns:
+        The figure with two axes: lines over the steps, bars of the last.
+
+    Raises:
+        ValueError: for shapes that disagree.
+    """
+    steps, norms = np.asarray(steps), np.asarray(norms)
+    if norms.ndim != 2 or steps.shape != norms.shape[:1] or not norms.size:
+        raise ValueError(
+            f"steps, norms: got {steps.shape} and {norms.shape}, wanted [T] and [T, M]"
+        )
+    count = norms.shape[1]
+    figure = new_figure(PAGE_WIDTH, 2.9, title)
+    lines, bars = figure.subplots(1, 2, width_ratios=[2.4, 1], sharey=True)
+    for index, values in enumerate(norms.T):
+        colour, dash = PALETTE[index % len(PALETTE)], _DASHES[index % len(_DASHES)]
+        lines.plot(steps, values, dash, color=colour, lw=1.6, label=f"{index + 1}")
+        bars.bar(index + 1, values[-1], color=colour, width=0.7)
+    plain_axes(lines)
+    plain_axes(bars)
+    lines.set_xlabel("training step", fontsize=LABEL_SIZE)
+    lines.set_ylabel("Frobenius norm", fontsize=LABEL_SIZE)
+    lines.set_ylim(bottom=0.0)
+    if count <= 10:
+        lines.legend(
+            title="operator", fontsize=TICK_SIZE, title_fontsize=TICK_SIZE, ncols=2
+        )
+    bars.set_xlabel("operator, after training", fontsize=LABEL_SIZE)
+    bars.set_xticks(range(1, count + 1, 1 + count // 12))
+    return figure
+
+
+def operator_eigenvalues(
+    operators: Float[Array | np.ndarray, "m d d"], *, title: str
+) -> Figure:
+    """Show the operators' eigenvalues in the complex plane.
+
+    Args:
+        operators: the transport operators.
+        title: the figure's title.
+
+    Returns:
+        The figure with one axes.
+
+    Raises:
+        ValueError: for anything but a stack of square matrices.
+    """
+    operators = np.asarray(operators)
+    if operators.ndim != 3 or operators.shape[1] != operators.shape[2]:
+        raise ValueError(f"operators: got {operators.shape}, wanted [M, d, d]")
+    figure = new_figure(4.6, 4.0, title)
+    axes = figure.subplots()
+    axes.axhline(0.0, color=GREY, lw=0.6, zorder=0)
+    axes.axvline(0.0, color=GREY, lw=0.6, zorder=0)
+    for index, values in enumerate(np.linalg.eigvals(operators)):
+        axes.scatter(
+            values.real, values.imag, s=26, marker=_MARKERS[index % len(_MARKERS)],
+            facecolors="none", edgecolors=PALETTE[index % len(PALETTE)], linewidths=1.3,
+            label=f"{index + 1}",
+        )  # fmt: skip
+    plain_axes(axes)
+    axes.set_xlabel("real part: growth", fontsize=LABEL_SIZE)
+    axes.set_ylabel("imaginary part: rotation", fontsize=LABEL_SIZE)
+    if len(operators) <= 10:
+        axes.legend(title="operator", fontsize=TICK_SIZE, title_fontsize=TICK_SIZE)
+    return figure
+
+
+def _draw_curve(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
+    """Draw a thin raw line and its running mean, on the scale that suits it."""
+    finite = np.isfinite(values)
+    steps, values = steps[finite], values[finite]
+    plain_axes(axes)
+    if not values.size:
+        axes.text(
+            0.5, 0.5, "no finite values", fontsize=TICK_SIZE, color=GREY,
+            ha="center", transform=axes.transAxes,
+        )  # fmt: skip
+        return
+    logarithmic = values.min() > 0.0 and values.max() >= 100.0 * values.min()
+    if logarithmic:
+        axes.set_yscale("log")
+    axes.plot(steps, values, color=BLUE, lw=0.6, alpha=0.35)
+    if logarithmic:
+        smooth = np.exp(_running_mean(np.log(values)))
+    else:
+        smooth = _running_mean(values)
+    axes.plot(steps, smooth, color=BLUE, lw=1.6)
+
+
+def _running_mean(values: np.ndarray) -> np.ndarray:
+    """Average over a fortieth of the values, centred except at the ends."""
+    half = max(1, len(values) // 80)
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    places = np.arange(len(values))
+    first = np.maximum(places - half, 0)
+    last = np.minimum(places + half + 1, len(values))
+    return (total[last] - total[first]) / (last - first)
