@@ -53,8 +53,8 @@ def log_posterior(
     operators: Float[Array, "M d d"],
     coefficients: Float[Array, " M"],
     *,
-    residual_weight: float | Float[Array, ""],
-    l1_weight: float | Float[Array, ""],
+    residual_weight: float,
+    l1_weight: float,
 ) -> Float[Array, ""]:
     """Return log q(z|x) of eq. 11 without its constant `C_2`, in nats.
 

@@ -48,8 +48,8 @@ def anchor_components(
     operators: Float[Array, "M d d"],
     coefficients: Float[Array, "N M"],
     *,
-    residual_weight: float | Float[Array, ""],
-    l1_weight: float | Float[Array, ""],
+    residual_weight: float,
+    l1_weight: float,
 ) -> Float[Array, " N"]:
     """Return log q(z|a_i) for each anchor at its own inferred coefficients, in nats.
 
@@ -80,8 +80,8 @@ def closest_anchor(
     coefficients: Float[Array, "N M"],
     *,
     search_l1_weight: float,
-    residual_weight: float | Float[Array, ""],
-    l1_weight: float | Float[Array, ""],
+    residual_weight: float,
+    l1_weight: float,
 ) -> Int[Array, ""]:
     """Choose `a*` of eq. 12 from what the searches report, without any transport.
 

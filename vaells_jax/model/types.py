@@ -1,5 +1,6 @@
 """The records that the model's functions pass around."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float, Int
@@ -38,18 +39,39 @@ class Batch(NamedTuple):
     anchors: Float[Array, "B N ..."] | None = None
 
 
-class LossWeights(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class LossWeights:
     """The paper's zetas and eta, and the factors by which training phases vary terms.
 
     Squared terms carry a half beside their weight: `reconstruction = 1` means unit
     pixel variance.
+
+    Attributes:
+        reconstruction: zeta_1, of the squared pixel errors.
+        posterior_residual: zeta_2, of the posterior's squared distances.
+        posterior_l1: zeta_3, of the posterior's coefficients.
+        prior_residual: zeta_4, of the prior's squared distances.
+        prior_l1: zeta_5, of the prior's coefficients.
+        operator_norm: eta, of the operators' squared Frobenius norms.
+        reconstruction_factor: Factor on the whole reconstruction term.
+        prior_factor: Factor on the whole prior term.
     """
 
-    reconstruction: float | Array = 1.0  # zeta_1
-    posterior_residual: float | Array = 1.0  # zeta_2
-    posterior_l1: float | Array = 1.0  # zeta_3
-    prior_residual: float | Array = 1.0  # zeta_4
-    prior_l1: float | Array = 0.01  # zeta_5
-    operator_norm: float | Array = 0.01  # eta
-    reconstruction_factor: float | Array = 1.0
-    prior_factor: float | Array = 1.0
+    reconstruction: float = 1.0
+    posterior_residual: float = 1.0
+    posterior_l1: float = 1.0
+    prior_residual: float = 1.0
+    prior_l1: float = 0.01
+    operator_norm: float = 0.01
+    reconstruction_factor: float = 1.0
+    prior_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: If a weight is negative or not finite.
+        """
+        for name, value in dataclasses.asdict(self).items():
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{name} must be finite and >= 0; got {value}.")

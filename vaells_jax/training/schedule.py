@@ -82,9 +82,9 @@ def phase_weights(
         steps.
     """
     if phase == "network":
-        return weights._replace(prior_factor=schedule.network_prior_factor)
+        return dataclasses.replace(weights, prior_factor=schedule.network_prior_factor)
     if phase == "operators":
-        return weights._replace(
-            reconstruction_factor=schedule.operator_reconstruction_factor
+        return dataclasses.replace(
+            weights, reconstruction_factor=schedule.operator_reconstruction_factor
         )
     return weights
