@@ -1,0 +1,254 @@
+"""Natural MNIST digits (Section 4, Appendix F, Tables 5 and 7; Figs. 6R, 11 and 12).
+
+python -m experiments.natural_mnist
+"""
+
+import dataclasses
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
+from experiments.records import MetricsLog
+from experiments.runner import Experiment, Problem, Run, gather, main
+from vaells_jax import transport_path
+from vaells_jax.data.batches import batch_indices, draw_anchors
+from vaells_jax.data.images import NUM_CLASSES, ImageDataset, load_images
+from vaells_jax.evaluation.figures import (
+    operator_eigenvalues,
+    operator_magnitudes,
+    operator_path_rows,
+    posterior_sample_grids,
+    reconstruction_grid,
+    save_figure,
+    training_curves,
+)
+from vaells_jax.evaluation.reconstruction import reconstruction_errors
+from vaells_jax.inference import InferenceOptions
+from vaells_jax.model.networks import convolutional_networks
+from vaells_jax.model.paths import decode_scaled, encode_scaled, sample_latents
+from vaells_jax.model.types import LossWeights
+from vaells_jax.training.optimizers import OptimizerOptions
+from vaells_jax.training.schedule import Schedule
+
+PAPER_MSE = {
+    (2, 8): 0.0286,
+    (4, 8): 0.0236,
+    (8, 8): 0.0233,
+    (4, 12): 0.0222,
+    (4, 16): 0.0222,
+}
+"""MSE of Fig. 6 by (M, N_a)."""
+
+PAPER = ExperimentConfig(
+    experiment="natural_mnist",
+    preset="paper",
+    schedule=Schedule(
+        steps=35_000,
+        warm_up_steps=30_000,
+        network_steps=20,
+        operator_steps=60,
+        network_prior_factor=1e-4,
+        operator_reconstruction_factor=1e-4,
+    ),
+    data=DataConfig(anchors_per_class=8, batch_size=32),
+    model=ModelConfig(latent_size=6, num_operators=4, latent_scale=10.0),
+    weights=LossWeights(
+        reconstruction=1.0,
+        posterior_residual=1.0,
+        posterior_l1=1.0,
+        prior_residual=1.0,
+        prior_l1=0.01,
+        operator_norm=0.01,
+    ),
+    optimizer=OptimizerOptions(
+        network_rate=1e-4,
+        anchor_rate=1e-4,
+        operator_rate=1e-5,
+        max_operator_rate=0.008,
+    ),
+    posterior_search=InferenceOptions(l1_weight=1e-6, initial_range=(0.0, 1.0)),
+    prior_search=InferenceOptions(l1_weight=1e-6, initial_range=(-2.5, 0.0)),
+)
+
+# A first picture in minutes: a tenth of the steps at ten times the rates.
+QUICK = dataclasses.replace(
+    PAPER,
+    preset="quick",
+    schedule=dataclasses.replace(PAPER.schedule, steps=2_400, warm_up_steps=1_600),
+    model=dataclasses.replace(PAPER.model, latent_scale=None),
+    optimizer=dataclasses.replace(
+        PAPER.optimizer, network_rate=1e-3, operator_rate=1e-3
+    ),
+    log=LogConfig(log_every=5, save_every=400),
+)
+
+
+def prepare(config: ExperimentConfig) -> Problem:
+    """Load the digits and draw the anchors of each class."""
+    dataset = load_images(config.data.dataset)
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, dataset=dataset.name)
+    )
+    anchor_key, order_key = jax.random.split(jax.random.key(config.seed + 1))
+    anchors = draw_anchors(
+        anchor_key,
+        dataset.train.images,
+        dataset.train.labels,
+        num_classes=NUM_CLASSES,
+        per_class=config.data.anchors_per_class,
+    )
+    return Problem(
+        config=config,
+        networks=convolutional_networks(config.model.latent_size),
+        example_inputs=jnp.asarray(dataset.train.images[:2]),
+        anchors=anchors,
+        next_batch=gather(
+            dataset.train, order_key, config.data.batch_size, batch_indices
+        ),
+        data=dataset,
+    )
+
+
+def evaluate(run: Run) -> dict:
+    """Measure the reconstruction of the test digits."""
+    test = run.problem.data.test
+    errors = reconstruction_errors(
+        run.key, run.state.params, test.images, model=run.model
+    )
+    config = run.problem.config
+    parameters = (config.model.num_operators, config.data.anchors_per_class)
+    on_mnist = config.data.dataset == "mnist"
+    return {
+        "mse": {
+            "value": float(np.mean(errors)),
+            "standard_error": float(np.std(errors) / np.sqrt(len(errors))),
+            "paper": PAPER_MSE.get(parameters) if on_mnist else None,
+            "meaning": "mean squared pixel error of posterior samples, test digits",
+        }
+    }
+
+
+def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Draw Figs. 6R, 11 and 12, reconstructions and the course of the training."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {
+        "reconstructions": _reconstructions(run),
+        "posterior_samples": _posterior_samples(run),
+        "operator_paths": _operator_paths(run),
+        **_curves(run),
+    }
+    paths = []
+    for name, figure in figures.items():
+        paths.append(folder / f"{name}.png")
+        save_figure(figure, paths[-1])
+    return paths
+
+
+def _reconstructions(run):
+    images = run.problem.data.test.images[:20]
+    means = encode_scaled(
+        run.state.params.encoder, jnp.asarray(images), model=run.model
+    )
+    outputs = decode_scaled(run.state.params.decoder, means, model=run.model)
+    return reconstruction_grid(images, outputs, title=f"Test digits ({run.label})")
+
+
+def _posterior_samples(run, *, spread=0.15, noise=3.0, samples=24):
+    """Decode samples around one test digit of each class, spread as in Figs. 6R, 11."""
+    model = dataclasses.replace(
+        run.model,
+        num_samples=samples,
+        coefficient_rate=run.model.coefficient_rate * spread,
+        noise_std=run.model.noise_std * noise,
+    )
+    params = run.state.params
+    images = jnp.asarray(_one_of_each_class(run.problem.data))
+    means = encode_scaled(params.encoder, images, model=model)
+    latents = sample_latents(run.key, params.operators, means, model=model)
+    return posterior_sample_grids(
+        decode_scaled(params.decoder, means, model=model),
+        decode_scaled(params.decoder, latents, model=model),
+        title=f"Posterior samples, coefficients spread {1 / spread:.3g}-fold "
+        f"({run.label})",
+    )
+
+
+def _operator_paths(run, *, reach=25.0, points=11):
+    """Sweep one operator's coefficient at a time, as in Fig. 12."""
+    params, model = run.state.params, run.model
+    images = jnp.asarray(_one_of_each_class(run.problem.data))
+    means = encode_scaled(params.encoder, images, model=model)
+    sweep = jnp.linspace(-reach, reach, points)
+    directions = jnp.eye(params.operators.shape[0], dtype=means.dtype)
+    along = jax.vmap(transport_path, (None, None, 0, None))
+    paths = jax.vmap(along, (None, 0, None, None))(
+        params.operators, directions, means, sweep.astype(means.dtype)
+    )
+    return operator_path_rows(
+        decode_scaled(params.decoder, paths, model=model),
+        sweep,
+        title=f"Paths of each operator ({run.label})",
+    )
+
+
+def _curves(run):
+    """Draw what `metrics.jsonl` holds, each curve over the steps it was logged at."""
+    lines = MetricsLog.read(run.workdir / "metrics.jsonl")
+    after = [line for line in lines if line["phase"] != "warm_up"]
+    operator_steps = [line for line in after if line["phase"] == "operators"]
+    column = lambda rows, name: np.array([row[name] for row in rows])
+    steps = column(lines, "step")
+    figures = {
+        "reconstruction_curve": training_curves(
+            steps,
+            {"reconstruction [nats]": column(lines, "reconstruction")},
+            warm_up_steps=run.problem.config.schedule.warm_up_steps,
+            title=f"Reconstruction ({run.label})",
+        ),
+        "operator_magnitudes": operator_magnitudes(
+            steps,
+            column(lines, "operator_norms"),
+            title=f"Operator norms ({run.label})",
+        ),
+        "operator_eigenvalues": operator_eigenvalues(
+            run.state.params.operators,
+            title=f"Operator eigenvalues ({run.label})",
+        ),
+    }
+    if operator_steps:
+        names = {
+            "transport objective [nats]": "transport_objective_after",
+            "-log p(z) [nats]": "prior",
+            "operator rate": "operator_rate",
+            "accepted steps": "operator_step_accepted",
+            "prior path length |c|": "prior_path_length",
+            "converged searches": "converged_searches",
+        }
+        figures["transport_curves"] = training_curves(
+            column(operator_steps, "step"),
+            {title: column(operator_steps, name) for title, name in names.items()},
+            title=f"Operator steps ({run.label})",
+        )
+    return figures
+
+
+def _one_of_each_class(data: ImageDataset):
+    """Pick the first test image of each class."""
+    labels = data.test.labels
+    return np.stack([data.test.images[np.argmax(labels == c)] for c in range(10)])
+
+
+EXPERIMENT = Experiment(
+    name="natural_mnist",
+    summary="Train VAELLS on natural handwritten digits and draw the paper's figures.",
+    presets={"paper": PAPER, "quick": QUICK},
+    prepare=prepare,
+    evaluate=evaluate,
+    draw=draw,
+)
+
+if __name__ == "__main__":
+    raise SystemExit(main(EXPERIMENT))

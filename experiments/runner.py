@@ -1,0 +1,311 @@
+"""The command line of every experiment: train, evaluate, draw, resume.
+
+An experiment is values and a few functions (`Experiment`); everything that is the same
+for all of them is here.
+"""
+
+import argparse
+import dataclasses
+import logging
+import pathlib
+import platform
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from tqdm import tqdm
+
+from experiments.config import ExperimentConfig, claim_workdir, override
+from experiments.records import MetricsLog, write_json
+from vaells_jax.model.networks import Networks
+from vaells_jax.model.paths import Model
+from vaells_jax.model.types import Batch
+from vaells_jax.training.checkpoints import Checkpoints
+from vaells_jax.training.fit import NonFiniteLossError, fit, with_scale
+from vaells_jax.training.step import TrainState, init_state
+
+PARTS = ("train", "evaluate", "figures")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """An experiment's data, ready to train on.
+
+    Attributes:
+        config: The configuration with the data set's name filled in.
+        networks: Encoder and decoder.
+        example_inputs: Any batch of the data's shape.
+        anchors: `[C, N_a, *x]`, or None where examples bring their own.
+        next_batch: The batch of a step, a pure function of its number.
+        data: Whatever evaluation and figures need.
+    """
+
+    config: ExperimentConfig
+    networks: Networks
+    example_inputs: Array
+    anchors: Array | None
+    next_batch: Callable[[int], Batch]
+    data: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained model with what it came from; what evaluation and figures take.
+
+    Attributes:
+        problem: The data and the configuration.
+        model: The static part, with the latent scale that the run settled on.
+        state: The trained state.
+        key: Random key of evaluation and figures.
+        workdir: The run's folder.
+    """
+
+    problem: Problem
+    model: Model
+    state: TrainState
+    key: Array
+    workdir: pathlib.Path
+
+    @property
+    def label(self) -> str:
+        """Name data set, seed and step, for titles."""
+        config = self.problem.config
+        step = int(self.state.step)
+        return f"{config.data.dataset}, seed {config.seed}, step {step:,}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One of the paper's experiments.
+
+    Attributes:
+        name: As in `python -m experiments.NAME`.
+        summary: One sentence for `--help`.
+        presets: Configurations by name; the first is the default.
+        prepare: Loads the data that a configuration names.
+        evaluate: Measures a run: figures of merit by name, each a dictionary with
+            `value`, `paper` (or None) and `meaning`.
+        draw: Writes a run's figures into a folder and names them.
+    """
+
+    name: str
+    summary: str
+    presets: dict[str, ExperimentConfig]
+    prepare: Callable[[ExperimentConfig], Problem]
+    evaluate: Callable[[Run], dict[str, Any]]
+    draw: Callable[[Run, pathlib.Path], list[pathlib.Path]]
+
+
+def main(experiment: Experiment, argv: list[str] | None = None) -> int:
+    """Run an experiment from the command line; returns the exit status."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    arguments = _parser(experiment).parse_args(argv)
+    try:
+        run_experiment(experiment, arguments)
+    except (ValueError, NonFiniteLossError) as error:
+        print(f"{experiment.name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from the last checkpoint.")
+        return 130
+    return 0
+
+
+def run_experiment(experiment: Experiment, arguments: argparse.Namespace) -> Run:
+    """Do the parts of an experiment that the arguments ask for."""
+    config = experiment.presets[arguments.preset]
+    named = {"data.dataset": arguments.dataset, "seed": arguments.seed}
+    assignments = [f"{name}={v}" for name, v in named.items() if v is not None]
+    config = override(config, assignments + arguments.set)
+    problem = experiment.prepare(config)
+    workdir = arguments.workdir or pathlib.Path(
+        "runs", f"{experiment.name}-{arguments.preset}"
+    )
+    claim_workdir(workdir, problem.config)
+    print(f"{experiment.name}: {_describe(problem.config)}; results in {workdir}/")
+    run = train_or_restore(problem, workdir, train="train" in arguments.only)
+    if "evaluate" in arguments.only:
+        report(run, experiment.evaluate(run))
+    if "figures" in arguments.only:
+        folder = workdir / "figures"
+        for path in experiment.draw(run, folder):
+            print(f"  {path}")
+    return run
+
+
+def train_or_restore(problem: Problem, workdir: pathlib.Path, *, train: bool) -> Run:
+    """Train from the newest checkpoint, or from the start, to the schedule's end.
+
+    Raises:
+        ValueError: If `train` is False and there is no checkpoint.
+    """
+    config = problem.config
+    key, init_key, view_key = jax.random.split(jax.random.key(config.seed), 3)
+    model = make_model(problem)
+    state = init_state(
+        init_key,
+        model=model,
+        num_operators=config.model.num_operators,
+        inputs=problem.example_inputs,
+        anchors=problem.anchors,
+        optimizer=config.optimizer,
+        operator_std=config.model.operator_std,
+    )
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    if checkpoints.latest_step() is not None:
+        state = checkpoints.restore(state)
+    elif not train:
+        raise ValueError(f"nothing to restore in {workdir}: train first.")
+    if train and int(state.step) < config.schedule.steps:
+        state = _train(problem, model, key, state, checkpoints, workdir)
+    checkpoints.close()
+    return Run(problem, with_scale(model, state), state, view_key, workdir)
+
+
+def _train(problem, model, key, state, checkpoints, workdir):
+    """Call `fit` with a progress bar and a log."""
+    config = problem.config
+    first = int(state.step)
+    if first:
+        print(f"  going on from step {first:,} of {config.schedule.steps:,}")
+    log = MetricsLog(workdir / "metrics.jsonl", resume_step=first)
+    started = time.monotonic() - log.elapsed
+    bar = tqdm(
+        total=config.schedule.steps, initial=first, unit="step", smoothing=0.05,
+        dynamic_ncols=True, mininterval=0.5,
+    )  # fmt: skip
+
+    def on_step(step, phase, metrics):
+        bar.update()
+        if step % config.log.log_every == 0 or step == config.schedule.steps:
+            bar.set_postfix(phase=phase, loss=f"{metrics['loss']:.4g}", refresh=False)
+            log.write(step, phase, time.monotonic() - started, metrics)
+
+    def save(state):
+        log.flush()
+        checkpoints.save(state)
+
+    try:
+        return fit(
+            key, state, problem.next_batch, model=model, weights=config.weights,
+            schedule=config.schedule, optimizer=config.optimizer,
+            choose_scale=config.model.latent_scale is None, on_step=on_step,
+            save=save, save_every=config.log.save_every,
+        )  # fmt: skip
+    finally:
+        bar.close()
+        log.close()
+
+
+def make_model(problem: Problem) -> Model:
+    """Build the model that a configuration describes."""
+    config = problem.config
+    return Model(
+        networks=problem.networks,
+        latent_scale=config.model.latent_scale or 1.0,
+        num_samples=config.model.num_samples,
+        noise_std=config.model.noise_std,
+        coefficient_rate=config.weights.posterior_l1,
+        closest_anchor=config.model.closest_anchor,
+        posterior_search=config.posterior_search,
+        prior_search=config.prior_search,
+    )
+
+
+def report(run: Run, results: dict[str, Any]) -> None:
+    """Write `results.json` and print it beside the paper's values."""
+    config = run.problem.config
+    log = MetricsLog.read(run.workdir / "metrics.jsonl")
+    record = {
+        "experiment": config.experiment,
+        "preset": config.preset,
+        "dataset": config.data.dataset,
+        "seed": config.seed,
+        "step": int(run.state.step),
+        "latent_scale": float(run.state.latent_scale),
+        "training_seconds": log[-1]["elapsed"] if log else None,
+        "device": jax.devices()[0].device_kind,
+        "versions": {"python": platform.python_version(), "jax": jax.__version__},
+        "results": results,
+    }
+    write_json(run.workdir / "results.json", record)
+    for name, result in results.items():
+        paper = result.get("paper")
+        beside = "" if paper is None else f"   (paper: {paper:.4g})"
+        value = result["value"]
+        shown = f"{value:.4g}" if isinstance(value, float) else value
+        print(f"  {name} = {shown}{beside}")
+
+
+def _describe(config):
+    schedule = config.schedule
+    return (
+        f"preset {config.preset}, data set {config.data.dataset}, seed {config.seed}, "
+        f"{schedule.steps:,} steps ({schedule.warm_up_steps:,} of them warm-up)"
+    )
+
+
+def _parts(text):
+    parts = tuple(part.strip() for part in text.split(","))
+    for part in parts:
+        if part not in PARTS:
+            raise argparse.ArgumentTypeError(
+                f"{part!r} is no part; choose from {', '.join(PARTS)}"
+            )
+    return parts
+
+
+def _parser(experiment: Experiment) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m experiments.{experiment.name}",
+        description=f"{experiment.summary} Run again, it goes on where it stopped.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--preset", choices=list(experiment.presets),
+        default=next(iter(experiment.presets)),
+        help="'paper' is the paper's table to the letter, 'quick' a first picture",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workdir", type=pathlib.Path, default=None,
+        help="folder of config, checkpoints, metrics, results and figures "
+        f"(default: runs/{experiment.name}-PRESET)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="GROUP.FIELD=VALUE",
+        help="change one field of the configuration, e.g. model.num_operators=8; "
+        "may be given several times; config.json in a workdir lists all fields",
+    )  # fmt: skip
+    parser.add_argument("--dataset", default=None, help="name of the data set")
+    parser.add_argument("--seed", type=int, default=None, help="random seed")
+    parser.add_argument(
+        "--only", type=_parts, default=PARTS, metavar="PART[,PART]",
+        help="do only these parts: train, evaluate, figures",
+    )  # fmt: skip
+    return parser
+
+
+def gather(split: Any, key: Array, batch_size: int, draw: Callable) -> Callable:
+    """Return `next_batch` over arrays that lie on the device.
+
+    Args:
+        split: Record with `images` and `labels`.
+        key: Key of the order.
+        batch_size: Examples of a step.
+        draw: `batch_indices` of `vaells_jax.data.batches`.
+
+    Returns:
+        A function from a step's number to its batch.
+    """
+    images, labels = jnp.asarray(split.images), jnp.asarray(split.labels)
+
+    @jax.jit
+    def next_batch(step):
+        index = draw(key, step, num_examples=len(labels), batch_size=batch_size)
+        return Batch(images[index], labels[index])
+
+    return next_batch
