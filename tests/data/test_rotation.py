@@ -1,0 +1,69 @@
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+
+from vaells_jax.data.rotation import rotate_image
+
+ANGLES = np.array([0.0, 0.3, -1.1, np.pi / 2, 2.5, np.pi, 6.1])
+
+
+def picture(height=28, width=28):
+    return np.random.default_rng(0).uniform(size=(height, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (9, 14), (7, 7)])
+def test_rotation_is_scipys_bilinear_rotation(shape):
+    image = picture(*shape)
+    rotated = jax.jit(jax.vmap(rotate_image, (None, 0)))(image, ANGLES)
+    assert rotated.dtype == image.dtype
+    for angle, result in zip(ANGLES, rotated, strict=True):
+        expected = scipy.ndimage.rotate(
+            image.astype(float), np.rad2deg(angle), order=1, reshape=False,
+            mode="grid-constant",
+        )  # fmt: skip
+        np.testing.assert_allclose(result, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3, 4])
+def test_quarter_turns_permute_pixels(quarters):
+    image = picture()
+    rotated = rotate_image(jnp.asarray(image), quarters * np.pi / 2)
+    np.testing.assert_allclose(rotated, np.rot90(image, quarters), atol=1e-5)
+
+
+def test_there_and_back_keeps_a_smooth_middle():
+    rows, columns = np.mgrid[:28, :28] - 13.5
+    blob = np.exp(-((rows - 3.0) ** 2 + columns**2) / 18.0)
+    back = rotate_image(rotate_image(jnp.asarray(blob, jnp.float32), 0.7), -0.7)
+    # Each bilinear pass flattens the peak by about two hundredths.
+    np.testing.assert_allclose(back, blob, atol=0.05)
+
+
+def test_outside_is_zero_and_nothing_is_added():
+    rotated = rotate_image(jnp.ones((28, 28)), np.pi / 4)
+    assert rotated[0, 0] == 0.0
+    np.testing.assert_allclose(rotated[14, 14], 1.0, rtol=1e-6)
+    assert rotated.min() >= 0.0
+    assert rotated.max() <= 1.0 + 1e-6
+
+
+def test_the_angles_derivative_matches_finite_differences():
+    rows, columns = np.mgrid[:28, :28] - 13.5
+    blob = jnp.asarray(np.exp(-((rows - 3.0) ** 2 + columns**2) / 18.0))
+
+    def moment(angle):
+        return jnp.sum(rotate_image(blob, angle) * columns)
+
+    slope = jax.grad(moment)(0.4)
+    step = 1e-2
+    finite = (moment(0.4 + step) - moment(0.4 - step)) / (2 * step)
+    np.testing.assert_allclose(slope, finite, rtol=2e-2)
+
+
+def test_a_batch_is_refused():
+    with pytest.raises(ValueError, match=r"image: got shape \(2, 28, 28\)"):
+        inspect.unwrap(rotate_image)(jnp.zeros((2, 28, 28)), 0.1)
