@@ -187,9 +187,24 @@ def test_damaged_metadata_is_named(tmp_path):
         load_images("kmnist")
 
 
-def test_too_few_records_and_wild_labels_are_errors(tmp_path):
-    prepare(tmp_path, "kmnist", sizes=(60, 9))
+def test_too_few_records_are_an_error(tmp_path):
+    prepare(tmp_path, sizes=(60, 9))
     with pytest.raises(ValueError, match="cannot be read as 10 images"):
+        load_images("kmnist")
+
+
+def test_labels_outside_the_classes_are_an_error(tmp_path):
+    prepare(tmp_path, label=10)
+    with pytest.raises(ValueError, match="labels from 10 to 10, wanted 0 to 9"):
+        load_images("kmnist")
+
+
+def test_a_set_that_cannot_be_read_for_want_of_packages_says_which(
+    monkeypatch, tmp_path
+):
+    prepare(tmp_path)
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(ImportError, match=r"pip install 'vaells_jax\[experiments\]'"):
         load_images("kmnist")
 
 

@@ -167,7 +167,8 @@ def _load_prepared(name: str, folder: pathlib.Path) -> ImageDataset:
     except Exception as error:
         raise ValueError(
             f"{folder}: the set's dataset_info.json or features.json cannot be read "
-            f"({error}); delete the folder and prepare the set again"
+            f"({error}); delete the folder and prepare the set again, or update "
+            "tensorflow-datasets"
         ) from error
     train = _read_split(builder, "train", _SPLIT_SIZES["train"])
     test = _read_split(builder, "test", _SPLIT_SIZES["test"])
