@@ -1,0 +1,62 @@
+"""Strictness for the whole suite, and what several folders' tests share."""
+
+import os
+import pathlib
+
+import jax
+import jaxtyping
+import numpy as np
+import pytest
+
+# Shapes and types of every annotated function are checked while tests run.
+jaxtyping.install_import_hook("vaells_jax", "beartype.beartype")
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_debug_key_reuse", True)
+
+REFERENCE = pathlib.Path(__file__).parents[2] / "shared" / "reference"
+TFDS = pathlib.Path(__file__).parents[2] / "shared" / "tfds"
+
+
+@pytest.fixture
+def unchecked():
+    """Switch the run-time type checker off: users meet our errors, not its own."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def x64() -> bool:
+    """Say whether the suite runs in double precision."""
+    return bool(jax.config.jax_enable_x64)
+
+
+@pytest.fixture(scope="session")
+def dtype(x64):
+    """Return the default floating-point type of this run."""
+    return np.float64 if x64 else np.float32
+
+
+def load_reference(name: str) -> dict[str, np.ndarray]:
+    """Read recorded numbers, or skip where they do not lie beside the checkout."""
+    path = REFERENCE / name
+    if not path.exists():
+        pytest.skip(f"no recorded numbers at {path}")
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def natural_mnist_reference():
+    """Return the recorded numbers of the authors' natural-MNIST run."""
+    return load_reference("natural_mnist.npz")
+
+
+@pytest.fixture(scope="session")
+def tfds_dir() -> pathlib.Path:
+    """Return a folder of prepared data sets, or skip where there is none."""
+    found = pathlib.Path(os.environ.get("TFDS_DATA_DIR", TFDS))
+    if not (found / "mnist").exists():
+        pytest.skip(f"no prepared MNIST in {found}")
+    return found
