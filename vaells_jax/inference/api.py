@@ -53,7 +53,7 @@ def infer_coefficients(
     initial = _draw_starts(key, options, (*leading, operators.shape[0]), dtype)
     flat = lambda x: x.reshape(-1, x.shape[-1])
     initial = initial.reshape(options.restarts, -1, operators.shape[0])
-    fit = _search(operators, initial, flat(start), flat(end), options)
+    fit = _batching_search(options)(operators, initial, flat(start), flat(end))
     return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), fit)
 
 
@@ -65,6 +65,38 @@ def _draw_starts(key, options, shape, dtype) -> Array:
     )
     shift = options.restart_shift * jnp.arange(options.restarts, dtype=dtype)
     return uniform + shift.reshape(-1, *(1 for _ in shape))
+
+
+def _batching_search(options: InferenceOptions):
+    """Return the search with its own batching rule: `vmap` lengthens the batch axis.
+
+    Left to itself `vmap` would run every chunk of every example to the slowest of them,
+    with the kernel's layout lost. Only operators that differ between the examples need
+    searches of their own; those run one after the other.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def search(operators, initial, start, end):
+        return _search(operators, initial, start, end, options)
+
+    @search.def_vmap
+    def search_examples(examples, in_batched, operators, initial, start, end):
+        columns = [
+            x if batched else jnp.broadcast_to(x, (examples, *x.shape))
+            for x, batched in zip((initial, start, end), in_batched[1:], strict=True)
+        ]
+        if in_batched[0]:
+            fit = jax.lax.map(lambda a: search(*a), (operators, *columns))
+            return fit, jax.tree.map(lambda _: True, fit)
+        restarts, pairs, size = columns[0].shape[1:]
+        initial = jnp.moveaxis(columns[0], 0, 1).reshape(restarts, -1, size)
+        flat = lambda x: x.reshape(-1, x.shape[-1])
+        fit = search(operators, initial, flat(columns[1]), flat(columns[2]))
+        unflat = lambda x: x.reshape(examples, pairs, *x.shape[1:])
+        fit = jax.tree.map(unflat, fit)
+        return fit, jax.tree.map(lambda _: True, fit)
+
+    return search
 
 
 def _search(operators, initial, start, end, options) -> CoefficientFit:

@@ -124,7 +124,8 @@ def _compact(carry: tuple[Lanes, Array, Array, Array]):
         parts = jnp.split(packed, ends[:-1], axis=1)
         moved += list(zip(chosen, parts, strict=True))
     restored = [
-        jnp.moveaxis(_to_chunks(part, leaves[i]), 1, -1) for i, part in sorted(moved, key=lambda m: m[0])
+        jnp.moveaxis(_to_chunks(part, leaves[i]), 1, -1)
+        for i, part in sorted(moved, key=lambda m: m[0])
     ]
     return jax.tree.unflatten(structure, restored)
 

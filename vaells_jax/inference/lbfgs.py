@@ -22,35 +22,49 @@ GRADIENT_TOLERANCE = 1e-3
 CPU_LANES = 32
 
 
-def _value_and_gradient(problem: Problem, u: Array, start: Array, end: Array):
-    """Evaluate batch-last lanes; outside the kernel's range the energy is infinite."""
-    jet = energy_jet(problem._replace(start=start, end=end), u)
-    gradient = jet.gradient + problem.l1_weights[:, None] * jnp.sign(u)
+def _outside(dtype) -> Array:
+    """Return the energy that stands for points outside the kernel's range."""
+    return jnp.asarray(jnp.finfo(dtype).max ** 0.5, dtype)
+
+
+def _lanes_value_and_gradient(operators, l1_weights, u, start, end):
+    """Evaluate batch-last lanes; outside the kernel's range the energy is huge."""
+    jet = energy_jet(Problem(operators, l1_weights, start, end), u)
+    gradient = jet.gradient + l1_weights[:, None] * jnp.sign(u)
     inside = jnp.isfinite(jet.energy)
-    worst = jnp.asarray(jnp.finfo(u.dtype).max ** 0.5, u.dtype)
-    return jnp.where(inside, jet.energy, worst), jnp.where(inside, gradient, 0.0)
+    return jnp.where(inside, jet.energy, _outside(u.dtype)), jnp.where(
+        inside, gradient, 0.0
+    )
 
 
-def _one_pair_objective(problem: Problem):
-    """Return the value and gradient of one pair, which `vmap` evaluates batch-last."""
+@jax.custom_batching.custom_vmap
+def _value_and_gradient(u, operators, l1_weights, start, end):
+    """Evaluate one pair's objective; `vmap` evaluates all of them batch-last."""
+    value, gradient = _lanes_value_and_gradient(
+        operators, l1_weights, u[:, None], start[:, None], end[:, None]
+    )
+    return value[0], gradient[:, 0]
 
-    @jax.custom_batching.custom_vmap
-    def evaluate(u, start, end):
-        value, gradient = _value_and_gradient(
-            problem, u[:, None], start[:, None], end[:, None]
-        )
-        return value[0], gradient[:, 0]
 
-    @evaluate.def_vmap
-    def evaluate_lanes(axis_size, in_batched, *columns):
-        lanes = [
-            column.T if batched else jnp.tile(column[:, None], (1, axis_size))
-            for column, batched in zip(columns, in_batched, strict=True)
-        ]
-        value, gradient = _value_and_gradient(problem, *lanes)
-        return (value, gradient.T), (True, True)
-
-    return evaluate
+@_value_and_gradient.def_vmap
+def _value_and_gradient_of_lanes(
+    axis_size, in_batched, u, operators, l1_weights, start, end
+):
+    # The lanes of one search share their operators. jaxopt's `cond`s broadcast every
+    # operand, these among them, so any copy will do.
+    operators = operators[0] if in_batched[1] else operators
+    l1_weights = l1_weights[0] if in_batched[2] else l1_weights
+    lane = lambda column, batched: (
+        column.T if batched else jnp.tile(column[:, None], (1, axis_size))
+    )
+    value, gradient = _lanes_value_and_gradient(
+        operators,
+        l1_weights,
+        lane(u, in_batched[0]),
+        lane(start, in_batched[3]),
+        lane(end, in_batched[4]),
+    )
+    return (value, gradient.T), (True, True)
 
 
 def lbfgs_batch(
@@ -64,23 +78,23 @@ def lbfgs_batch(
     Arguments and results are those of `batches.search_batch`.
     """
     solver = jaxopt.LBFGS(
-        _one_pair_objective(problem),
+        _value_and_gradient,
         value_and_grad=True,
         maxiter=max_iterations,
         tol=GRADIENT_TOLERANCE,
         history_size=HISTORY,
         maxls=LINE_SEARCH_STEPS,
         implicit_diff=False,
-        jit=False,
     )
 
     def one_pair(columns):
         u, start, end, usable = columns
-        result = solver.run(u, start, end)
+        result = solver.run(u, problem.operators, problem.l1_weights, start, end)
         state = result.state
-        converged = usable & (state.error <= solver.tol)
+        known = usable & (state.value < _outside(u.dtype))
+        converged = known & (state.error <= solver.tol)
         status = jnp.where(converged, CONVERGED, STALLED)
-        energy = jnp.where(usable, state.value, jnp.nan)
+        energy = jnp.where(known, state.value, jnp.nan)
         return result.params, energy, status, state.iter_num
 
     columns = (initial, problem.start, problem.end, searchable)

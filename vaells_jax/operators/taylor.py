@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
 # At norm 2 the largest term of the series is e times smaller than the bound e^2 on its
@@ -41,7 +40,7 @@ class TransportJet(NamedTuple):
     jacobian: Array
 
 
-def _reach(dtype) -> np.ndarray:
+def _reach(dtype) -> list[float]:
     """Return the largest norm that n = 1, 2, ... terms serve.
 
     The first term left out of the Jacobian's series is bounded by `norm^n / n!`; n terms
@@ -50,8 +49,7 @@ def _reach(dtype) -> np.ndarray:
     tolerance = 2.0 * float(jnp.finfo(dtype).eps)
     log_tolerance = math.log(tolerance)
     counts = range(1, _MOST_TERMS + 1)
-    reach = [math.exp((log_tolerance + math.lgamma(n + 1)) / n) for n in counts]
-    return np.asarray(reach, dtype=dtype)
+    return [math.exp((log_tolerance + math.lgamma(n + 1)) / n) for n in counts]
 
 
 def lane_generators(
@@ -101,7 +99,10 @@ def expm_action_jet(
     A = jnp.where(inside, A, 0.0)
     norm = jnp.max(jnp.where(inside, norms, 0.0), initial=0.0)
     substeps = jnp.maximum(jnp.ceil(norm / LARGEST_SUBSTEP), 1.0)
-    terms = 1 + jnp.sum(norm / substeps > _reach(A.dtype)[:-1])
+    # Scalar comparisons rather than a table: an array here would be a captured constant,
+    # which the batching rules of jaxopt's conditionals refuse.
+    unserved = [norm / substeps > reach for reach in _reach(A.dtype)]
+    terms = 1 + sum(condition.astype(int) for condition in unserved)
     dim, tangents = A.shape[0], operators.shape[0]
 
     def horner_term(i, carry, x, dx):
@@ -122,6 +123,4 @@ def expm_action_jet(
     start = (z, jnp.zeros((tangents, *z.shape), z.dtype))
     value, jacobian = jax.lax.fori_loop(0, substeps.astype(int), substep, start)
     nan = jnp.asarray(jnp.nan, z.dtype)
-    return TransportJet(
-        jnp.where(inside, value, nan), jnp.where(inside, jacobian, nan)
-    )
+    return TransportJet(jnp.where(inside, value, nan), jnp.where(inside, jacobian, nan))
