@@ -86,6 +86,12 @@ def prepare(root, name="kmnist", version="3.0.1", sizes=(60, 10), label=None):
     return folder, np.stack(pixels)
 
 
+def pretend_tensorflow(monkeypatch):
+    tensorflow = types.ModuleType("tensorflow")
+    tensorflow.__spec__ = types.SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
+
+
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
 def test_a_prepared_set_is_read_as_it_was_written(tmp_path, name):
     _, pixels = prepare(tmp_path, name)
@@ -130,23 +136,34 @@ def test_a_named_set_that_is_missing_is_an_error(tmp_path):
 
 
 def test_a_missing_set_is_prepared_where_tensorflow_is(monkeypatch, tmp_path, caplog):
-    tensorflow = types.ModuleType("tensorflow")
-    tensorflow.__spec__ = types.SimpleNamespace()
-    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
+    pretend_tensorflow(monkeypatch)
+    monkeypatch.setattr(images, "_check_network", lambda host: None)
     monkeypatch.setattr(images, "_prepare", lambda name, root: prepare(root, name))
     assert load_images("kmnist").name == "kmnist"
     assert "Preparing 'kmnist'" in caplog.text
 
 
-def test_a_failed_preparation_is_a_missing_set(monkeypatch, caplog):
-    def offline(name, root):
-        raise OSError("no network")
+def test_a_failed_preparation_is_a_missing_set(monkeypatch):
+    def broken(name, root):
+        raise RuntimeError("checksum")
 
-    tensorflow = types.ModuleType("tensorflow")
-    tensorflow.__spec__ = types.SimpleNamespace()
-    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
-    monkeypatch.setattr(images, "_prepare", offline)
-    with pytest.raises(ValueError, match="could not be prepared.*no network"):
+    pretend_tensorflow(monkeypatch)
+    monkeypatch.setattr(images, "_check_network", lambda host: None)
+    monkeypatch.setattr(images, "_prepare", broken)
+    with pytest.raises(ValueError, match="could not be prepared.*checksum"):
+        load_images("mnist")
+    assert load_images(None).name == "digits"
+
+
+def test_without_a_network_nothing_is_downloaded(monkeypatch):
+    def unreachable(address, timeout):
+        raise OSError(f"no route to {address[0]}")
+
+    pretend_tensorflow(monkeypatch)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    monkeypatch.setattr("socket.create_connection", unreachable)
+    monkeypatch.setattr(images, "_prepare", lambda name, root: pytest.fail("tried"))
+    with pytest.raises(ValueError, match="no route to storage.googleapis.com"):
         load_images("mnist")
     assert load_images(None).name == "digits"
 

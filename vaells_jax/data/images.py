@@ -10,6 +10,8 @@ import importlib.util
 import logging
 import os
 import pathlib
+import socket
+import urllib.request
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -23,6 +25,12 @@ _IMAGE_SHAPE = (28, 28)
 _TRAIN_SIZE = 50_000
 _SPLIT_SIZES = {"train": 60_000, "test": 10_000}
 _READ_CHUNK = 10_000
+# Where TFDS downloads each set from.
+_HOSTS = {
+    "mnist": "storage.googleapis.com",
+    "fashion_mnist": "fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+    "kmnist": "codh.rois.ac.jp",
+}
 
 _logger = logging.getLogger(__name__)
 
@@ -105,6 +113,7 @@ def _find_or_prepare(name: str, root: pathlib.Path) -> pathlib.Path:
         raise ValueError(f"name: {name!r} is not prepared under {root}. {remedy}")
     _logger.warning("Preparing %r under %s; this downloads it once.", name, root)
     try:
+        _check_network(_HOSTS[name])
         _prepare(name, root)
         folder = _newest_version(name, root)
         if folder is None:
@@ -124,6 +133,12 @@ def _newest_version(name: str, root: pathlib.Path) -> pathlib.Path | None:
 
 def _version_key(version: str) -> tuple[int, ...]:
     return tuple(int(part) if part.isdigit() else -1 for part in version.split("."))
+
+
+def _check_network(host: str) -> None:
+    """Raise OSError where a host is out of reach: TFDS tries again for minutes."""
+    if not urllib.request.getproxies():
+        socket.create_connection((host, 80), timeout=10.0).close()
 
 
 def _prepare(name: str, root: pathlib.Path) -> None:
