@@ -11,6 +11,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.errors import ScopeParamShapeError
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -61,15 +62,34 @@ def init_networks(
 def encode(
     networks: Networks, encoder: PyTree, inputs: Float[Array, "B ..."]
 ) -> Float[Array, "B d"]:
-    """Map data points to unscaled latent means, `f_phi(x)`."""
-    return networks.encoder.apply(encoder, inputs)  # type: ignore[return-value]
+    """Map data points to unscaled latent means, `f_phi(x)`.
+
+    Raises:
+        ValueError: If the inputs do not fit the network.
+    """
+    return _apply("inputs", networks.encoder, encoder, inputs)
 
 
 def decode(
     networks: Networks, decoder: PyTree, latents: Float[Array, "B d"]
 ) -> Float[Array, "B ..."]:
-    """Map unscaled latents to data points, `g_theta(z)`."""
-    return networks.decoder.apply(decoder, latents)  # type: ignore[return-value]
+    """Map unscaled latents to data points, `g_theta(z)`.
+
+    Raises:
+        ValueError: If the latents do not fit the network.
+    """
+    return _apply("latents", networks.decoder, decoder, latents)
+
+
+def _apply(name, network, parameters, values):
+    """Run a network, with the errors that users of this library expect."""
+    try:
+        return network.apply(parameters, values)
+    except ScopeParamShapeError as error:
+        raise ValueError(
+            f"{name} of shape {list(values.shape)} do not fit the parameters of "
+            f"{type(network).__name__}: {error}"
+        ) from error
 
 
 class DenseNetwork(nn.Module):
@@ -81,6 +101,7 @@ class DenseNetwork(nn.Module):
     @nn.compact
     def __call__(self, inputs):
         """Map `[B, in]` to `[B, features]`."""
+        _check_shape("inputs", inputs, (None,))
         return _dense(nn.relu(_dense(inputs, self.hidden)), self.features)
 
 
@@ -96,6 +117,7 @@ class ConvolutionalEncoder(nn.Module):
     @nn.compact
     def __call__(self, images):
         """Map images `[B, 28, 28]` to latents `[B, d]`."""
+        _check_shape("inputs", images, (28, 28))
         x = images[..., None]
         for stride, padding in ((2, (1, 1)), (2, (1, 1)), (1, (1, 2))):
             fan_in = 16 * x.shape[-1]
@@ -117,6 +139,7 @@ class ConvolutionalDecoder(nn.Module):
     @nn.compact
     def __call__(self, latents):
         """Map latents `[B, d]` to images `[B, 28, 28]` in [0, 1]."""
+        _check_shape("latents", latents, (None,))
         x = nn.relu(_dense(latents, 7 * 7 * 64)).reshape(-1, 7, 7, 64)
         x = nn.relu(TransposedConvolution(64, stride=1, padding=1)(x))
         x = nn.relu(TransposedConvolution(64, stride=2, padding=2)(x))
@@ -150,9 +173,10 @@ class TransposedConvolution(nn.Module):
         batch, height, width, channels = x.shape
         s, taps, cut = self.stride, self.size // self.stride, self.padding
         shape = (self.size, self.size, channels, self.features)
-        kernel = self.param("kernel", _conv_init, shape)
+        kernel = self.param("kernel", _conv_init, shape, jnp.float32)
         fan_in = self.size**2 * self.features  # the authors' framework counts so here
-        bias = self.param("bias", _bias_init(fan_in), (self.features,))
+        bias = self.param("bias", _bias_init(fan_in), (self.features,), jnp.float32)
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias)
         phases = kernel.reshape(taps, s, taps, s, channels, self.features)
         phases = phases[:, ::-1, :, ::-1].transpose(0, 2, 4, 1, 3, 5)
         phases = phases.reshape(taps, taps, channels, s * s * self.features)
@@ -175,6 +199,19 @@ def _dense(inputs, features):
     """Apply a dense layer, weights and biases uniform in +-1/sqrt(fan in)."""
     bias_init = _bias_init(inputs.shape[-1])
     return nn.Dense(features, kernel_init=_dense_init, bias_init=bias_init)(inputs)
+
+
+def _check_shape(name, values, wanted):
+    """Raise a ValueError unless `values` is a batch of the wanted shape."""
+    fits = len(values.shape) == len(wanted) + 1 and all(
+        size in (None, found)
+        for size, found in zip(wanted, values.shape[1:], strict=True)
+    )
+    if not fits:
+        shape = ", ".join("size" if size is None else str(size) for size in wanted)
+        raise ValueError(
+            f"{name} must have shape [batch, {shape}]; got {list(values.shape)}."
+        )
 
 
 def _bias_init(fan_in):

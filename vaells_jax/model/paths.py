@@ -6,6 +6,7 @@ coefficient searches of a batch go to `infer_coefficients` together.
 """
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import jax
@@ -42,6 +43,20 @@ class Model:
     closest_anchor: bool = True
     posterior_search: InferenceOptions = InferenceOptions(initial_range=(0.0, 1.0))
     prior_search: InferenceOptions = InferenceOptions()
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: If a number is out of its range.
+        """
+        positive = ("latent_scale", "num_samples", "coefficient_rate")
+        for name in (*positive, "noise_std"):
+            value = getattr(self, name)
+            bad = value <= 0 if name in positive else value < 0
+            if bad or not math.isfinite(value):
+                bound = "greater than 0" if name in positive else "at least 0"
+                raise ValueError(f"{name} must be finite and {bound}; got {value}.")
 
 
 class Paths(NamedTuple):
@@ -109,9 +124,14 @@ def infer_paths(
     model: Model,
     weights: LossWeights,
 ) -> Paths:
-    """Sample the posterior and infer all paths to the samples, eqs. 5, 11 and 12."""
+    """Sample the posterior and infer all paths to the samples, eqs. 5, 11 and 12.
+
+    Raises:
+        ValueError: If the batch, the anchors and the operators do not fit together.
+    """
     sample_key, posterior_key, prior_key = jax.random.split(key, 3)
     means = encode_scaled(params.encoder, batch.inputs, model=model)
+    _check_batch(params, batch, means)
     anchors = _anchor_means(params, batch, model)
     latents = sample_latents(sample_key, params.operators, means, model=model)
     own = infer_coefficients(
@@ -152,19 +172,56 @@ def infer_paths(
 
 def _anchor_means(params, batch, model):
     """Encode the anchors that each example meets: its own, or those of its class."""
-    if batch.anchors is not None:
-        count, per_example = batch.anchors.shape[:2]
-        flat = batch.anchors.reshape(-1, *batch.anchors.shape[2:])
-        means = encode_scaled(params.encoder, flat, model=model)
-        return means.reshape(count, per_example, -1)
-    if params.anchors is None:
+    anchors = params.anchors if batch.anchors is None else batch.anchors
+    if anchors is None:
         raise ValueError("anchors: neither Params nor Batch holds any.")
-    classes, per_class = params.anchors.shape[:2]
-    if per_class == 0 or classes == 0:
+    if anchors.ndim < 3 or 0 in anchors.shape[:2]:
         raise ValueError(
-            "anchors must have shape [classes, anchors per class, *x], both at least "
-            f"1; got {list(params.anchors.shape)}."
+            "anchors must have shape [classes or examples, anchors of each, *x], none "
+            f"of them 0; got {list(anchors.shape)}."
         )
-    flat = params.anchors.reshape(-1, *params.anchors.shape[2:])
+    groups, count = anchors.shape[:2]
+    flat = anchors.reshape(groups * count, *anchors.shape[2:])
     means = encode_scaled(params.encoder, flat, model=model)
-    return means.reshape(classes, per_class, -1)[batch.labels]
+    means = means.reshape(groups, count, -1)
+    if batch.anchors is not None:
+        return means
+    # A label outside the classes meets NaN anchors: the loss says so, where clamping
+    # the index would quietly use another class's.
+    return means.at[batch.labels].get(
+        mode="fill", fill_value=jnp.nan, wrap_negative_indices=False
+    )
+
+
+def _check_batch(params, batch, means):
+    """Raise a ValueError where a batch does not fit the parameters."""
+    size = params.operators.shape[-1]
+    if means.shape[-1] != size:
+        raise ValueError(
+            f"operators act on latents of size {size}, but the encoder gives size "
+            f"{means.shape[-1]}."
+        )
+    examples = batch.inputs.shape[0]
+    if examples == 0 or batch.labels.shape != (examples,):
+        raise ValueError(
+            "a batch must hold at least one example and one label for each; got "
+            f"inputs {list(batch.inputs.shape)} and labels {list(batch.labels.shape)}."
+        )
+    if batch.anchors is not None and batch.anchors.shape[0] != examples:
+        raise ValueError(
+            f"a batch's anchors must be those of its {examples} examples; got "
+            f"{list(batch.anchors.shape)}."
+        )
+    if batch.anchors is None and params.anchors is not None:
+        _check_labels(batch.labels, params.anchors.shape[0])
+
+
+def _check_labels(labels, classes):
+    """Raise a ValueError for labels outside the classes, where they are concrete."""
+    if isinstance(labels, jax.core.Tracer):
+        return
+    if int(labels.min()) < 0 or int(labels.max()) >= classes:
+        raise ValueError(
+            f"labels must lie in 0..{classes - 1}, the classes that have anchors; got "
+            f"{int(labels.min())}..{int(labels.max())}."
+        )

@@ -68,7 +68,7 @@ def expm_action(A: Float[Array, "d d"], z: Float[Array, " d"]) -> Float[Array, "
     mean = jnp.trace(A) / A.shape[0]
     X = A - mean * jnp.eye(A.shape[0], dtype=dtype)
     doublings = _doublings(jax.lax.stop_gradient(X))
-    X = X * jnp.exp2(-doublings.astype(dtype))
+    X = X * jnp.ldexp(jnp.ones((), dtype), -doublings)  # exact; exp2 is not
     E = _expm1_taylor(X, *_DEGREES[dtype.name])
     for k in range(MAX_DOUBLINGS):
         E = jnp.where(k < doublings, 2 * E + _product(E, E), E)
