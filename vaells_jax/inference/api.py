@@ -118,7 +118,7 @@ def _search(operators, initial, start, end, options) -> CoefficientFit:
         start=tile(clean(start)),
         end=tile(clean(end)),
     )
-    scaled = (initial * norms).reshape(restarts * pairs, -1)
+    scaled = (initial * norms[None, None, :]).reshape(restarts * pairs, -1)
     solve = search_batch if options.solver == "gauss_newton" else lbfgs_batch
     u, energy, status, iterations = solve(
         problem, scaled, tile(searchable), options.max_iterations
@@ -132,7 +132,7 @@ def _search(operators, initial, start, end, options) -> CoefficientFit:
     worst = jnp.finfo(energy.dtype).max
     still = jnp.where(jnp.isfinite(still), still, worst)
     return CoefficientFit(
-        coefficients=jnp.where(found[:, None], choose(u) / norms, 0.0),
+        coefficients=jnp.where(found[:, None], choose(u) / norms[None, :], 0.0),
         objective=jnp.where(found, energy, still),
         converged=found & (choose(status)[:, 0] == CONVERGED),
         iterations=jnp.where(found, choose(iterations)[:, 0], 0),
