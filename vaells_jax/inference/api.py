@@ -53,7 +53,10 @@ def infer_coefficients(
     initial = _draw_starts(key, options, (*leading, operators.shape[0]), dtype)
     flat = lambda x: x.reshape(-1, x.shape[-1])
     initial = initial.reshape(options.restarts, -1, operators.shape[0])
-    fit = _batching_search(options)(operators, initial, flat(start), flat(end))
+    # The kernels keep the batch last and broadcast against it from the left, which a
+    # user's strict setting would refuse.
+    with jax.numpy_rank_promotion("allow"):
+        fit = _batching_search(options)(operators, initial, flat(start), flat(end))
     return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), fit)
 
 
