@@ -4,6 +4,7 @@ import os
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
@@ -60,3 +61,34 @@ def tfds_dir() -> pathlib.Path:
     if not (found / "mnist").exists():
         pytest.skip(f"no prepared MNIST in {found}")
     return found
+
+
+# A model small enough for the oracle: 5-D data, 2-D latents, two operators.
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    from vaells_jax import Model, dense_networks
+
+    return Model(dense_networks(2, 5, hidden=4), latent_scale=2.0, num_samples=3)
+
+
+@pytest.fixture(scope="session")
+def tiny_batch(dtype):
+    from vaells_jax import Batch
+
+    inputs = jax.random.normal(jax.random.key(0), (4, 5), dtype)
+    return Batch(inputs, jnp.array([0, 1, 1, 0]))
+
+
+@pytest.fixture(scope="session")
+def tiny_params(tiny_model, tiny_batch, dtype):
+    from vaells_jax import Params
+    from vaells_jax.model.networks import init_networks
+
+    keys = jax.random.split(jax.random.key(1), 3)
+    encoder, decoder = init_networks(keys[0], tiny_model.networks, tiny_batch.inputs)
+    as_dtype = lambda tree: jax.tree.map(lambda x: x.astype(dtype), tree)
+    operators = 0.3 * jax.random.normal(keys[1], (2, 2, 2), dtype)
+    anchors = jax.random.normal(keys[2], (2, 3, 5), dtype)
+    return Params(as_dtype(encoder), as_dtype(decoder), operators, anchors)

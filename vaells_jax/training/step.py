@@ -1,5 +1,6 @@
 """The train step: pure, jitted, its state donated; one compilation for each phase."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -124,10 +125,20 @@ def make_train_step(
         A jitted function that donates its state. Metrics are scalars in nats, but for
         `operator_norms [M]`.
     """
-    transform = make_optimizer(
-        optimizer, warm_up_steps=schedule.warm_up_steps, phase=phase
-    )
     factors = phase_weights(phase, weights, schedule)
+    return _build_step(model, factors, optimizer, schedule.warm_up_steps, phase)
+
+
+@functools.lru_cache(maxsize=64)
+def _build_step(
+    model: Model,
+    factors: LossWeights,
+    optimizer: OptimizerOptions,
+    warm_up_steps: int,
+    phase: Phase,
+) -> TrainStep:
+    """Build a step once for each setting, so that runs share its compilation."""
+    transform = make_optimizer(optimizer, warm_up_steps=warm_up_steps, phase=phase)
 
     def step(state: TrainState, key: PRNGKeyArray, batch: Batch):
         key = jax.random.fold_in(key, state.step)
@@ -147,7 +158,7 @@ def make_train_step(
         )
         params = optax.apply_updates(state.params, updates)
         metrics = _metrics(total, terms, paths, params, opt_state)
-        metrics["gradient_norm"] = optax.global_norm(grads)
+        metrics["gradient_norm"] = optax.tree.norm(grads)
         new = state.replace(step=state.step + 1, params=params, opt_state=opt_state)  # type: ignore[attr-defined]
         return new, metrics
 

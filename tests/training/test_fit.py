@@ -1,0 +1,223 @@
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vaells_jax import LossWeights, init_state, make_train_step
+from vaells_jax.training.checkpoints import Checkpoints
+from vaells_jax.training.fit import (
+    NonFiniteLossError,
+    fit,
+    latent_magnitude,
+    with_scale,
+)
+from vaells_jax.training.optimizers import OptimizerOptions
+from vaells_jax.training.schedule import Schedule
+from vaells_jax.training.step import operator_step_state
+
+SCHEDULE = Schedule(steps=12, warm_up_steps=3, network_steps=2, operator_steps=2)
+OPTIMIZER = OptimizerOptions(network_rate=1e-2, anchor_rate=1e-2, operator_rate=1e-4)
+WEIGHTS = LossWeights()
+
+
+@pytest.fixture
+def new_state(tiny_model, tiny_params, tiny_batch):
+    return lambda: init_state(
+        jax.random.key(7),
+        model=tiny_model,
+        num_operators=2,
+        inputs=tiny_batch.inputs,
+        anchors=jnp.array(tiny_params.anchors),
+        optimizer=OPTIMIZER,
+    )
+
+
+@pytest.fixture
+def next_batch(tiny_batch):
+    return lambda step: tiny_batch._replace(inputs=tiny_batch.inputs + 0.01 * step)
+
+
+@pytest.fixture
+def train(tiny_model, next_batch):
+    def run(state, schedule=SCHEDULE, **options):
+        return fit(
+            jax.random.key(3), state, next_batch, model=tiny_model, weights=WEIGHTS,
+            schedule=schedule, optimizer=OPTIMIZER, **options,
+        )  # fmt: skip
+
+    return run
+
+
+def assert_same_bits(a, b):
+    chex.assert_trees_all_equal_structs(a, b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
+
+
+class Killed(Exception):
+    """Ends a run from inside, as a signal would."""
+
+
+@pytest.mark.parametrize("stop", [2, 7])
+def test_resumed_run_is_the_uninterrupted_one_to_the_bit(
+    stop, train, new_state, tmp_path
+):
+    whole = train(new_state(), choose_scale=True)
+    checkpoints = Checkpoints(tmp_path)
+
+    def save(state):
+        checkpoints.save(state)
+        if int(state.step) == stop:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(new_state(), choose_scale=True, save=save, save_every=1)
+    checkpoints.close()
+    again = Checkpoints(tmp_path)
+    restored = again.restore(new_state())
+    again.close()
+    assert int(restored.step) == stop
+    assert_same_bits(train(restored, choose_scale=True), whole)
+
+
+def test_phases_metrics_and_saves(train, new_state):
+    seen, saved = [], []
+    state = train(
+        new_state(),
+        on_step=lambda step, phase, metrics: seen.append((step, phase, metrics)),
+        save=lambda state: saved.append((int(state.step), len(seen))),
+        save_every=5,
+    )
+    assert int(state.step) == 12
+    assert [step for step, _, _ in seen] == list(range(1, 13))
+    phases = ["warm_up"] * 3 + (["network"] * 2 + ["operators"] * 2) * 2 + ["network"]
+    assert [phase for _, phase, _ in seen] == phases
+    assert saved == [(5, 5), (10, 10), (12, 12)]  # never ahead of the metrics
+    for _, phase, metrics in seen:
+        parts = metrics["reconstruction"] + metrics["posterior"] + metrics["prior"]
+        if phase == "warm_up":
+            np.testing.assert_allclose(metrics["loss"], parts, rtol=1e-6)
+        else:
+            assert 0 <= metrics["converged_searches"] <= 1
+
+
+def test_every_leaf_moves_in_one_joint_step_and_it_is_traced_once(
+    tiny_model, tiny_batch, new_state
+):
+    schedule = Schedule(steps=2, network_steps=0, operator_steps=0)
+    step = make_train_step(
+        model=tiny_model, weights=WEIGHTS, schedule=schedule, optimizer=OPTIMIZER,
+        phase="joint",
+    )  # fmt: skip
+    before = jax.tree.map(np.asarray, new_state().params)
+    state, _ = step(new_state(), jax.random.key(0), tiny_batch)
+    assert bool(operator_step_state(state.opt_state).accepted)
+    for x, y in zip(
+        jax.tree.leaves(before), jax.tree.leaves(state.params), strict=True
+    ):
+        assert np.any(x != y)
+    for _ in range(2):
+        state, _ = step(state, jax.random.key(0), tiny_batch)
+    assert step._cache_size() == 1
+
+
+def test_operator_step_is_tested_on_its_own_samples(tiny_model, tiny_batch, new_state):
+    options = dataclasses.replace(OPTIMIZER, operator_rate=1e3, max_operator_rate=1e3)
+    step = make_train_step(
+        model=tiny_model, weights=WEIGHTS, schedule=SCHEDULE, optimizer=options,
+        phase="operators",
+    )  # fmt: skip
+    start = init_state(
+        jax.random.key(7), model=tiny_model, num_operators=2, inputs=tiny_batch.inputs,
+        anchors=jnp.array(new_state().params.anchors), optimizer=options,
+    )  # fmt: skip
+    before = np.asarray(start.params.operators).tobytes()
+    state, metrics = step(start, jax.random.key(0), tiny_batch)
+    assert not bool(metrics["operator_step_accepted"])  # far too long a step
+    assert np.asarray(state.params.operators).tobytes() == before
+    terms = metrics["prior"] + metrics["operator_norm"]
+    # The posterior's residual, all that is left of it, is tiny.
+    np.testing.assert_allclose(metrics["transport_objective_before"], terms, atol=1e-3)
+
+
+def test_operator_steps_lower_the_transport_objective(
+    tiny_model, tiny_batch, new_state
+):
+    step = make_train_step(
+        model=tiny_model, weights=WEIGHTS, schedule=SCHEDULE, optimizer=OPTIMIZER,
+        phase="operators",
+    )  # fmt: skip
+    state, objective = new_state(), []
+    for _ in range(60):
+        state, metrics = step(state, jax.random.key(0), tiny_batch)
+        objective.append(float(metrics["prior"]))
+    assert np.mean(objective[-10:]) < 0.8 * np.mean(objective[:10])
+
+
+def test_scale_is_chosen_when_the_warm_up_ends(
+    train, new_state, tiny_model, next_batch
+):
+    state = train(new_state(), dataclasses.replace(SCHEDULE, steps=3))
+    inputs = jnp.concatenate([next_batch(3 + i).inputs for i in range(16)])
+    wanted = float(latent_magnitude(state.params, inputs, model=tiny_model))
+    assert float(state.latent_scale) == tiny_model.latent_scale
+    chosen = train(state, dataclasses.replace(SCHEDULE, steps=4), choose_scale=True)
+    np.testing.assert_allclose(chosen.latent_scale, wanted, rtol=1e-5)
+    assert with_scale(tiny_model, chosen).latent_scale == float(chosen.latent_scale)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_term(
+    tiny_model, tiny_batch, new_state
+):
+    def poisoned(step):
+        return tiny_batch._replace(
+            inputs=tiny_batch.inputs.at[0, 0].set(jnp.nan if step == 2 else 0.0)
+        )
+
+    with pytest.raises(NonFiniteLossError, match=r"step 3 \(warm_up\).*reconstruction"):
+        fit(
+            jax.random.key(0), new_state(), poisoned, model=tiny_model, weights=WEIGHTS,
+            schedule=SCHEDULE, optimizer=OPTIMIZER,
+        )  # fmt: skip
+
+
+def test_damaged_checkpoint_is_named(train, new_state, tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    train(new_state(), dataclasses.replace(SCHEDULE, steps=3), save=checkpoints.save)
+    checkpoints.close()
+    largest = max(
+        (p for p in (tmp_path / "3").rglob("*") if p.is_file()),
+        key=lambda p: p.stat().st_size,
+    )
+    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+    again = Checkpoints(tmp_path)
+    with pytest.raises(ValueError, match=r"checkpoint .*3 cannot be read"):
+        again.restore(new_state())
+    again.close()
+
+
+def test_no_checkpoint(new_state, tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.latest_step() is None
+    with pytest.raises(ValueError, match="no checkpoint"):
+        checkpoints.restore(new_state())
+    checkpoints.close()
+
+
+def test_bad_initial_states(tiny_model, tiny_batch, tiny_params, unchecked):
+    build = lambda **changes: init_state(
+        jax.random.key(0),
+        **{
+            "model": tiny_model, "num_operators": 2, "inputs": tiny_batch.inputs,
+            "anchors": tiny_params.anchors, **changes,
+        },
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"num_operators.*0"):
+        build(num_operators=0)
+    with pytest.raises(ValueError, match=r"anchors.*\[2, 0, 5\]"):
+        build(anchors=tiny_params.anchors[:, :0])
+    with pytest.raises(ValueError, match=r"anchors.*\[5\].*\[2, 3, 4\]"):
+        build(anchors=tiny_params.anchors[..., :4])
