@@ -1,0 +1,43 @@
+import json
+
+import numpy as np
+
+from experiments.records import MetricsLog, write_json
+
+
+def test_log_goes_on_without_gaps_or_doubles(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path)
+    for step in (1, 2, 3):
+        log.write(step, "network", 0.5 * step, {"loss": np.float32(step)})
+    log.close()
+    with path.open("a") as file:
+        file.write('{"step": 4, "loss"')  # killed while writing
+    log = MetricsLog(path, resume_step=2)
+    assert log.elapsed == 1.0
+    log.write(3, "operators", 1.7, {"loss": np.float32(9)})
+    log.close()
+    lines = MetricsLog.read(path)
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert lines[-1] == {"step": 3, "phase": "operators", "elapsed": 1.7, "loss": 9.0}
+
+
+def test_values_are_plain_json(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.write(
+        1, "joint", 0.0, {"norms": np.array([0.1, 2], np.float32), "ok": np.bool_(True)}
+    )
+    log.close()
+    (line,) = MetricsLog.read(tmp_path / "metrics.jsonl")
+    assert line["norms"] == [0.1, 2.0]
+    assert line["ok"] is True
+
+
+def test_missing_log_is_empty(tmp_path):
+    assert MetricsLog.read(tmp_path / "none.jsonl") == []
+
+
+def test_json_is_whole(tmp_path):
+    write_json(tmp_path / "results.json", {"mse": np.float32(0.5)})
+    assert json.loads((tmp_path / "results.json").read_text()) == {"mse": 0.5}
+    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
