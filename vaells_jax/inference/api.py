@@ -1,12 +1,18 @@
 """`infer_coefficients`: the coefficient search for any leading axes."""
 
+import math
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from vaells_jax.inference.batches import search_batch
+from vaells_jax.inference.devices import spread, usable_devices
 from vaells_jax.inference.energy import Problem, operator_norms
 from vaells_jax.inference.gauss_newton import CONVERGED
+from vaells_jax.inference.global_search import global_batch
+from vaells_jax.inference.implicit import attach_derivative
 from vaells_jax.inference.lbfgs import lbfgs_batch
 from vaells_jax.inference.options import CoefficientFit, InferenceOptions
 
@@ -32,32 +38,56 @@ def infer_coefficients(
         options: solver and its settings.
 
     Returns:
-        The best fit of every pair; its leading axes are those of start and end together.
+        The best fit of every pair, with the leading axes of start and end together.
 
     Raises:
         ValueError: if a shape disagrees with the others.
 
     Note:
-        The fit is a constant to differentiation, as in the paper. Pairs with a zero
-        start or with numbers that are not finite return `converged=False`, zero
-        coefficients and an objective that is finite (the largest finite number where
-        none can be computed). The authors search with nonlinear conjugate gradients.
+        The fit is a constant to differentiation, as in the paper, unless
+        `options.differentiable` gives its coefficients (alone) a derivative. Pairs
+        with a zero start, or with numbers that are not finite, return
+        `converged=False`, zero coefficients and an objective that is finite (the
+        largest finite number where none can be computed). The authors search with
+        nonlinear conjugate gradients.
     """
     _check_shapes(operators, start, end)
+    leading = jnp.broadcast_shapes(jnp.shape(start)[:-1], jnp.shape(end)[:-1])
+    devices = usable_devices(math.prod(leading), key, operators, start, end)
+    return _infer(key, operators, start, end, options, devices)
+
+
+@partial(jax.jit, static_argnums=(4, 5))
+def _infer(key, operators, start, end, options, devices) -> CoefficientFit:
     dtype = jnp.result_type(operators, start, end)
-    operators, start, end = (
-        jax.lax.stop_gradient(jnp.asarray(x, dtype)) for x in (operators, start, end)
-    )
+    operators, start, end = (jnp.asarray(x, dtype) for x in (operators, start, end))
     leading = jnp.broadcast_shapes(start.shape[:-1], end.shape[:-1])
-    start, end = (jnp.broadcast_to(x, (*leading, x.shape[-1])) for x in (start, end))
+    start, end = (
+        jnp.broadcast_to(x, (*leading, x.shape[-1])).reshape(-1, x.shape[-1])
+        for x in (start, end)
+    )
     initial = _draw_starts(key, options, (*leading, operators.shape[0]), dtype)
-    flat = lambda x: x.reshape(-1, x.shape[-1])
     initial = initial.reshape(options.restarts, -1, operators.shape[0])
+    search = _batching_search(options)
+    search = spread(search, devices) if devices else search
+    still = jax.lax.stop_gradient
     # The kernels keep the batch last and broadcast against it from the left, which a
     # user's strict setting would refuse.
     with jax.numpy_rank_promotion("allow"):
-        fit = _batching_search(options)(operators, initial, flat(start), flat(end))
+        fit = search(still(operators), initial, still(start), still(end))
+    if options.differentiable:
+        fit = _with_derivative(fit, operators, start, end, options)
     return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), fit)
+
+
+def _with_derivative(fit, operators, start, end, options) -> CoefficientFit:
+    """Give the coefficients of converged pairs the derivative of the argmin."""
+    converged = fit.converged[:, None]
+    # Other pairs may hold anything; ones keep their unused derivatives finite.
+    start, end = (jnp.where(converged, x, 1.0) for x in (start, end))
+    attach = jax.vmap(attach_derivative, in_axes=(0, None, 0, 0, None))
+    moving = attach(fit.coefficients, operators, start, end, options.l1_weight)
+    return fit._replace(coefficients=jnp.where(converged, moving, fit.coefficients))
 
 
 def _draw_starts(key, options, shape, dtype) -> Array:
@@ -114,32 +144,42 @@ def _search(operators, initial, start, end, options) -> CoefficientFit:
     )
     unit = jnp.where(operators_usable, operators / norms[:, None, None], 0.0)
     clean = lambda x: jnp.where(searchable[:, None], x, 0.0)
-    tile = lambda x: jnp.tile(x, (restarts,) + (1,) * (x.ndim - 1))
-    problem = Problem(
-        operators=unit,
-        l1_weights=options.l1_weight / norms,
-        start=tile(clean(start)),
-        end=tile(clean(end)),
-    )
-    scaled = (initial * norms[None, None, :]).reshape(restarts * pairs, -1)
-    solve = search_batch if options.solver == "gauss_newton" else lbfgs_batch
-    u, energy, status, iterations = solve(
-        problem, scaled, tile(searchable), options.max_iterations
-    )
-    energy = jnp.where(jnp.isfinite(energy), energy, jnp.inf).reshape(restarts, pairs)
-    best = jnp.argmin(energy, axis=0)
-    choose = lambda x: x.reshape(restarts, pairs, -1)[best, jnp.arange(pairs)]
-    energy = choose(energy)[:, 0]
+    problem = Problem(unit, options.l1_weight / norms, clean(start), clean(end))
+    scaled = initial * norms[None, None, :]
+    solve = _solve_globally if options.search == "global" else _solve_from_starts
+    u, energy, status, iterations = solve(problem, scaled, searchable, options)
     found = jnp.isfinite(energy)
     still = 0.5 * jnp.sum((end - start) ** 2, axis=-1)
     worst = jnp.finfo(energy.dtype).max
     still = jnp.where(jnp.isfinite(still), still, worst)
     return CoefficientFit(
-        coefficients=jnp.where(found[:, None], choose(u) / norms[None, :], 0.0),
+        coefficients=jnp.where(found[:, None], u / norms[None, :], 0.0),
         objective=jnp.where(found, energy, still),
-        converged=found & (choose(status)[:, 0] == CONVERGED),
-        iterations=jnp.where(found, choose(iterations)[:, 0], 0),
+        converged=found & (status == CONVERGED),
+        iterations=jnp.where(found, iterations, 0),
     )
+
+
+def _solve_from_starts(problem, initial, searchable, options):
+    """Search from every start, [R B M], and keep each pair's best result."""
+    restarts, pairs, _ = initial.shape
+    tile = lambda x: jnp.tile(x, (restarts,) + (1,) * (x.ndim - 1))
+    solve = search_batch if options.solver == "gauss_newton" else lbfgs_batch
+    found = solve(
+        problem._replace(start=tile(problem.start), end=tile(problem.end)),
+        initial.reshape(restarts * pairs, -1),
+        tile(searchable),
+        options.max_iterations,
+    )
+    found = [x.reshape(restarts, pairs, *x.shape[1:]) for x in found]
+    energy = jnp.where(jnp.isfinite(found[1]), found[1], jnp.inf)
+    best = jnp.argmin(energy, axis=0)
+    return tuple(x[best, jnp.arange(pairs)] for x in (found[0], energy, *found[2:]))
+
+
+def _solve_globally(problem, initial, searchable, options):
+    initial = jnp.moveaxis(initial, 0, 1)
+    return global_batch(problem, initial, searchable, options.max_iterations)
 
 
 def _check_shapes(operators, start, end):

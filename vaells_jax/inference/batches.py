@@ -17,19 +17,33 @@ from jaxtyping import Array, Bool, Float
 from vaells_jax.inference.energy import Problem
 from vaells_jax.inference.gauss_newton import RUNNING, Lanes, iterate, start_lanes
 
-# Lanes of a chunk on a CPU: two AVX-512 registers of float32 a value.
-CPU_LANES = 32
+# XLA's CPU compiler turns a loop into one function if the loop's state is small (the
+# limit lies between 12.8 and 13.4 kB); above it every operation is launched on its own,
+# at two to four times the cost. Chunks are as wide as this allows, in powers of two.
+SMALL_LOOP_BYTES = 12_800
+NARROWEST_CHUNK, WIDEST_CHUNK = 16, 256
+# Where even the narrowest chunk is over the limit, launches are best shared by many.
+LAUNCHED_CHUNK = 64
 # Pairs searched at a time; bounds the memory of the largest batches.
 BLOCK = 16384
-# Trial steps between two compactions.
-ROUND_STEPS = 5
+# Trial steps before the first compaction, and the factor by which rounds lengthen: the
+# lanes that are left finish less and less often.
+FIRST_ROUND = 4
+ROUND_GROWTH = 1.5
 
 
-def lanes_per_chunk(pairs: int) -> int:
+def lanes_per_chunk(pairs: int, operators: Float[Array, "M d d"]) -> int:
     """Return the chunk width: everything at once except on a CPU."""
     if jax.default_backend() != "cpu":
         return max(pairs, 1)
-    return min(CPU_LANES, max(pairs, 1))
+    count, dim, _ = operators.shape
+    # The series' loop holds the generator, and a point and M tangents twice over.
+    lane_bytes = operators.dtype.itemsize * (dim * dim + 2 * dim * (1 + count))
+    width = WIDEST_CHUNK
+    while width * lane_bytes > SMALL_LOOP_BYTES and width >= NARROWEST_CHUNK:
+        width //= 2
+    width = width if width >= NARROWEST_CHUNK else LAUNCHED_CHUNK
+    return min(width, max(pairs, 1))
 
 
 def search_batch(
@@ -77,7 +91,7 @@ def _join(column: Array, pairs: int) -> Array:
 
 def _search_block(problem, initial, searchable, max_iterations):
     pairs = initial.shape[0]
-    width = lanes_per_chunk(pairs)
+    width = lanes_per_chunk(pairs, problem.operators)
     chunked = lambda column: jnp.moveaxis(_split(column, width), 1, -1)
     start, end, u, usable = map(
         chunked, (problem.start, problem.end, initial, searchable)
@@ -92,15 +106,18 @@ def _search_block(problem, initial, searchable, max_iterations):
         return jnp.any(carry[0].status == RUNNING)
 
     def one_round(carry):
-        lanes, start, end, place = _compact(carry)
+        *columns, steps = carry
+        lanes, start, end, place = _compact(tuple(columns))
         lanes = jax.lax.map(
-            lambda a: iterate(chunk(a[1], a[2]), a[0], ROUND_STEPS, max_iterations),
+            lambda a: iterate(
+                chunk(a[1], a[2]), a[0], steps.astype(int), max_iterations
+            ),
             (lanes, start, end),
         )
-        return lanes, start, end, place
+        return lanes, start, end, place, steps * ROUND_GROWTH
 
-    lanes, _, _, place = jax.lax.while_loop(
-        unfinished, one_round, (lanes, start, end, place)
+    lanes, _, _, place, _ = jax.lax.while_loop(
+        unfinished, one_round, (lanes, start, end, place, jnp.float32(FIRST_ROUND))
     )
     order = jnp.argsort(place.ravel())
     flat = lambda x: jnp.moveaxis(x, -1, 1).reshape(order.size, *x.shape[1:-1])

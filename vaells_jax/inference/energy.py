@@ -17,6 +17,26 @@ from jaxtyping import Array, Bool, Float
 from vaells_jax.operators.taylor import expm_action_jet
 
 
+def dot(x: Array, y: Array) -> Array:
+    """Return the inner product over the first axis, spelled out.
+
+    A fused reduction would put the short, strided axis innermost; sums of slices keep
+    the lanes there.
+    """
+    total = x[0] * y[0]
+    for k in range(1, x.shape[0]):
+        total = total + x[k] * y[k]
+    return total
+
+
+def multiply(matrix: Array, x: Array) -> Array:
+    """Return the lanes' matrix-vector products, [M M W] by [M W], spelled out."""
+    product = matrix[:, 0] * x[0]
+    for k in range(1, x.shape[0]):
+        product = product + matrix[:, k] * x[k]
+    return product
+
+
 class Problem(NamedTuple):
     """A set of scaled search problems, one a lane.
 
@@ -72,10 +92,8 @@ def energy_jet(
     """
     value, J = expm_action_jet(problem.operators, u, problem.start, active)
     residual = value - problem.end
-    l1 = jnp.sum(problem.l1_weights[:, None] * jnp.abs(u), axis=0)
-    energy = 0.5 * jnp.sum(residual * residual, axis=0) + l1
-    # Sums over the latent axis are spelled out: a fused reduction would put the short,
-    # strided axis innermost.
+    l1 = dot(problem.l1_weights, jnp.abs(u))
+    energy = 0.5 * dot(residual, residual) + l1
     gradient = J[:, 0] * residual[0]
     normal = J[:, None, 0] * J[None, :, 0]
     for i in range(1, value.shape[0]):

@@ -21,20 +21,30 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from vaells_jax.inference.energy import Problem, energy_jet, pseudo_gradient
+from vaells_jax.inference.energy import (
+    Problem,
+    dot,
+    energy_jet,
+    multiply,
+    pseudo_gradient,
+)
 
 # Damping in scaled variables, where curvatures are of the order of ||start||^2.
-FIRST_DAMPING = 1e-1
+FIRST_DAMPING = 0.3
 SMALLEST_DAMPING = 1e-6
 LARGEST_DAMPING = 1e8
 # A step is kept if it gains this share of what the model promised.
 SUFFICIENT_GAIN = 1e-4
 # A pair is done when the model promises no more than this share of its objective.
 RELATIVE_TOLERANCE = 1e-5
+# ... or this share of 0.5 ||end||^2, about what float32 can tell apart.
+ABSOLUTE_TOLERANCE = 1e-7
 # Longest step in scaled variables: about half a turn of a unit rotation generator.
-LONGEST_STEP = 3.0
+LONGEST_STEP = 1.0
 # The secant formula divides by miss.step; below this cosine it would be mostly noise.
-SECANT_GUARD = 1e-2
+SECANT_GUARD = 1e-1
+# Largest system that is written out; beyond, compile time would grow with its cube.
+UNROLLED = 6
 # Keeps a promise of zero from dividing zero.
 TINY = 1e-30
 
@@ -70,7 +80,7 @@ class Lanes(NamedTuple):
 def start_lanes(
     problem: Problem, u: Float[Array, "M W"], searchable: Bool[Array, " W"]
 ) -> Lanes:
-    """Evaluate the starts; lanes that cannot be searched are stalled from the outset."""
+    """Evaluate the starts; lanes that cannot be searched are stalled at once."""
     jet = energy_jet(problem, u, searchable)
     usable = jnp.isfinite(jet.energy)
     normal = jnp.where(usable, jet.normal, 0.0)
@@ -99,31 +109,52 @@ def solve_modified(matrix: Array, right: Array, floor: Array) -> Array:
         right: right-hand sides, shape [M W].
         floor: smallest pivot, shape [W].
     """
+    if matrix.shape[0] > UNROLLED:
+        return _solve_looped(matrix, right, floor)
     size = matrix.shape[0]
-    rows = jnp.arange(size)[:, None]
+    rows = [[matrix[i, j] for j in range(size)] for i in range(size)]
+    y = [right[i] for i in range(size)]
+    pivots = []
+    for k in range(size):
+        pivots.append(jnp.maximum(jnp.abs(rows[k][k]), floor))
+        for i in range(k + 1, size):
+            factor = rows[k][i] / pivots[k]
+            for j in range(i, size):
+                rows[i][j] = rows[i][j] - factor * rows[k][j]
+            y[i] = y[i] - factor * y[k]
+    for k in reversed(range(size)):
+        for j in range(k + 1, size):
+            y[k] = y[k] - rows[k][j] * y[j]
+        y[k] = y[k] / pivots[k]
+    return jnp.stack(y)
 
-    def forward(k, carry):
-        matrix, right, pivots = carry
+
+def _solve_looped(matrix: Array, right: Array, floor: Array) -> Array:
+    """Do the same with loops, whose compile time does not grow with the size."""
+    size = matrix.shape[0]
+    index = jnp.arange(size)[:, None]
+
+    def eliminate(k, carry):
+        matrix, y, pivots = carry
         pivot = jnp.maximum(jnp.abs(matrix[k, k]), floor)
-        factors = jnp.where(rows > k, matrix[:, k] / pivot, 0.0)
+        factors = jnp.where(index > k, matrix[k] / pivot[None, :], 0.0)
         matrix = matrix - factors[:, None] * matrix[k][None]
-        return matrix, right - factors * right[k], pivots.at[k].set(pivot)
+        return matrix, y - factors * y[k][None, :], pivots.at[k].set(pivot)
 
-    matrix, right, pivots = jax.lax.fori_loop(
-        0, size, forward, (matrix, right, jnp.ones_like(right))
+    matrix, y, pivots = jax.lax.fori_loop(
+        0, size, eliminate, (matrix, right, jnp.ones_like(right))
     )
 
-    def back_substitute(i, x):
+    def substitute(i, x):
         k = size - 1 - i
         # x is zero at the rows not yet solved, so the whole row may be summed.
-        known = jnp.sum(matrix[k] * x, axis=0)
-        return x.at[k].set((right[k] - known) / pivots[k])
+        return x.at[k].set((y[k] - dot(matrix[k], x)) / pivots[k])
 
-    return jax.lax.fori_loop(0, size, back_substitute, jnp.zeros_like(right))
+    return jax.lax.fori_loop(0, size, substitute, jnp.zeros_like(y))
 
 
 def _propose(problem: Problem, lanes: Lanes) -> tuple[Array, Array]:
-    """Return every lane's trial point and the decrease that the model promises for it."""
+    """Return every lane's trial point and the decrease that the model promises."""
     u, weights = lanes.u, problem.l1_weights[:, None]
     size = u.shape[0]
     hessian = lanes.normal + lanes.secant
@@ -133,10 +164,10 @@ def _propose(problem: Problem, lanes: Lanes) -> tuple[Array, Array]:
     both_free = free[:, None] & free[None]
     damped = jnp.where(both_free, hessian + lanes.damping * identity, identity)
     step = -solve_modified(damped, slope, lanes.damping)
-    length = jnp.sqrt(jnp.sum(step * step, axis=0))
+    length = jnp.sqrt(dot(step, step))
     step = step * jnp.minimum(1.0, LONGEST_STEP / jnp.maximum(length, LONGEST_STEP))
     trial = u + step
-    bent = lanes.gradient + jnp.sum(hessian * step[None], axis=1)
+    bent = lanes.gradient + multiply(hessian, step)
     # Along a coordinate that crosses zero the model is minimised exactly: zero itself
     # if the slope there lies within the L1 weight.
     own = jnp.stack([hessian[m, m] for m in range(size)])
@@ -144,19 +175,18 @@ def _propose(problem: Problem, lanes: Lanes) -> tuple[Array, Array]:
     crosses = (u * trial < 0) & (jnp.abs(slope_at_zero) <= weights)
     trial = jnp.where(crosses, 0.0, trial)
     step = trial - u
-    quadratic = jnp.sum(hessian * step[None] * step[:, None], axis=(0, 1))
-    change = jnp.sum(
-        lanes.gradient * step + weights * (jnp.abs(trial) - jnp.abs(u)), axis=0
-    )
+    quadratic = dot(multiply(hessian, step), step)
+    growth = jnp.abs(trial) - jnp.abs(u)
+    change = dot(lanes.gradient, step) + dot(problem.l1_weights, growth)
     return trial, -(change + 0.5 * quadratic)
 
 
 def _corrected_secant(lanes: Lanes, step: Array, gradient: Array, normal: Array):
     """Fit S so that J^T J + S maps the step to the change of gradient, by rank one."""
-    wanted = gradient - lanes.gradient - jnp.sum(normal * step[None], axis=1)
-    miss = wanted - jnp.sum(lanes.secant * step[None], axis=1)
-    along = jnp.sum(miss * step, axis=0)
-    size = jnp.sqrt(jnp.sum(miss * miss, axis=0) * jnp.sum(step * step, axis=0))
+    wanted = gradient - lanes.gradient - multiply(normal, step)
+    miss = wanted - multiply(lanes.secant, step)
+    along = dot(miss, step)
+    size = jnp.sqrt(dot(miss, miss) * dot(step, step))
     usable = jnp.abs(along) > SECANT_GUARD * size
     scale = jnp.where(usable, 1.0 / jnp.where(usable, along, 1.0), 0.0)
     return lanes.secant + scale * miss[:, None] * miss[None]
@@ -204,9 +234,9 @@ def improve(problem: Problem, lanes: Lanes, max_iterations: int) -> Lanes:
 
 
 def _tolerance(problem: Problem, energy: Array) -> Array:
-    """Return the decrease not worth a step: a share of F, or what rounding hides."""
-    reach = jnp.sqrt(2.0 * energy * jnp.sum(problem.end * problem.end, axis=0))
-    return RELATIVE_TOLERANCE * energy + 2.0 * jnp.finfo(energy.dtype).eps * reach
+    """Return the decrease not worth a step."""
+    largest = 0.5 * dot(problem.end, problem.end)
+    return RELATIVE_TOLERANCE * energy + ABSOLUTE_TOLERANCE * largest
 
 
 def iterate(problem: Problem, lanes: Lanes, rounds: int, max_iterations: int) -> Lanes:

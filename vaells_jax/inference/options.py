@@ -80,6 +80,11 @@ class InferenceOptions:
             raise ValueError(
                 f"initial_range must have low <= high, got {self.initial_range}"
             )
+        if self.search == "global" and self.solver != "gauss_newton":
+            raise ValueError(
+                f'search="global" refines with solver="gauss_newton", got '
+                f"{self.solver!r}"
+            )
         if not isinstance(self.differentiable, bool):
             raise ValueError(
                 f"differentiable must be True or False, got {self.differentiable!r}"

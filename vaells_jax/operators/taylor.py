@@ -5,7 +5,7 @@ coefficients thousands of times per second, for thousands of pairs. Scaling and 
 would form a matrix exponential per pair; here the truncated Taylor series acts on the
 vector (and, by the product rule, on its tangents) in Horner's form:
 
-    h <- x + (A h) / k            dh_m <- dx_m + (A dh_m + Psi_m h) / k,   k = n, ..., 1.
+    h <- x + (A h) / k      dh_m <- dx_m + (A dh_m + Psi_m h) / k      k = n, ..., 1.
 
 The generator is divided by a number of substeps so that its norm stays below
 `LARGEST_SUBSTEP`, where the series loses no digits by cancellation. Both the substeps
@@ -43,8 +43,8 @@ class TransportJet(NamedTuple):
 def _reach(dtype) -> list[float]:
     """Return the largest norm that n = 1, 2, ... terms serve.
 
-    The first term left out of the Jacobian's series is bounded by `norm^n / n!`; n terms
-    serve as long as that is below the rounding unit.
+    The first term left out of the Jacobian's series is bounded by `norm^n / n!`; n
+    terms serve as long as that is below two rounding units.
     """
     tolerance = 2.0 * float(jnp.finfo(dtype).eps)
     log_tolerance = math.log(tolerance)
@@ -56,17 +56,17 @@ def lane_generators(
     operators: Float[Array, "M d d"], coefficients: Float[Array, "M W"]
 ) -> Float[Array, "d d W"]:
     """Sum the operators of every lane, `A = sum_m c_m Psi_m` (Section 2.1)."""
-    A = operators[0][:, :, None] * coefficients[0]
+    A = operators[0][:, :, None] * coefficients[0][None, None]
     for m in range(1, operators.shape[0]):
-        A = A + operators[m][:, :, None] * coefficients[m]
+        A = A + operators[m][:, :, None] * coefficients[m][None, None]
     return A
 
 
 def _lane_norms(A: Array) -> Array:
     """Return `||A^2||_F^(1/2)`: for powers above one a sharper bound than `||A||`."""
-    squared = A[:, 0, None] * A[0]
+    squared = A[:, 0, None] * A[None, 0]
     for j in range(1, A.shape[0]):
-        squared = squared + A[:, j, None] * A[j]
+        squared = squared + A[:, j, None] * A[None, j]
     return jnp.sqrt(jnp.sqrt(jnp.sum(squared * squared, axis=(0, 1))))
 
 
@@ -96,11 +96,11 @@ def expm_action_jet(
     inside = norms <= LARGEST_NORM
     if active is not None:
         inside = inside & active
-    A = jnp.where(inside, A, 0.0)
+    A = jnp.where(inside[None, None], A, 0.0)
     norm = jnp.max(jnp.where(inside, norms, 0.0), initial=0.0)
     substeps = jnp.maximum(jnp.ceil(norm / LARGEST_SUBSTEP), 1.0)
-    # Scalar comparisons rather than a table: an array here would be a captured constant,
-    # which the batching rules of jaxopt's conditionals refuse.
+    # Scalar comparisons rather than a table: an array here would be a captured
+    # constant, which the batching rules of jaxopt's conditionals refuse.
     unserved = [norm / substeps > reach for reach in _reach(A.dtype)]
     terms = 1 + sum(condition.astype(int) for condition in unserved)
     dim, tangents = A.shape[0], operators.shape[0]
@@ -108,12 +108,13 @@ def expm_action_jet(
     def horner_term(i, carry, x, dx):
         h, dh = carry
         scale = 1.0 / (substeps * (terms - i).astype(A.dtype))
-        Ah = A[:, 0] * h[0]
-        dAh = A[None, :, 0] * dh[:, 0, None] + operators[:, :, 0, None] * h[0]
+        Ah = A[:, 0] * h[None, 0]
+        dAh = A[None, :, 0] * dh[:, 0, None]
+        dAh = dAh + operators[:, :, 0, None] * h[None, None, 0]
         for j in range(1, dim):
-            Ah = Ah + A[:, j] * h[j]
+            Ah = Ah + A[:, j] * h[None, j]
             dAh = dAh + A[None, :, j] * dh[:, j, None]
-            dAh = dAh + operators[:, :, j, None] * h[j]
+            dAh = dAh + operators[:, :, j, None] * h[None, None, j]
         return x + Ah * scale, dx + dAh * scale
 
     def substep(_, carry):

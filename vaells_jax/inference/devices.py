@@ -1,0 +1,61 @@
+"""Spreads a search over the local devices.
+
+XLA runs one program's loops on one core, so a CPU's cores are used by showing them to
+JAX as devices: `jax.config.update("jax_num_cpu_devices", n)` before the first array.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as Spec
+
+# Below this many pairs a device the hand-over costs more than it saves.
+PAIRS_PER_DEVICE = 512
+
+
+def usable_devices(pairs: int, *arrays) -> tuple[jax.Device, ...]:
+    """Return the local devices worth using, or none to stay where the arrays are.
+
+    Inside a transformation, and for arrays that the caller has placed on a device, the
+    placement is the caller's affair.
+    """
+    if any(isinstance(x, jax.core.Tracer) for x in arrays):
+        return ()
+    if any(getattr(x, "committed", False) for x in arrays):
+        return ()
+    devices = jax.local_devices()
+    wanted = min(len(devices), pairs // PAIRS_PER_DEVICE)
+    return tuple(devices[:wanted]) if wanted > 1 else ()
+
+
+def spread(search: Callable, devices: tuple[jax.Device, ...]) -> Callable:
+    """Split the pair axis of a search among devices, each searching its own share.
+
+    Args:
+        search: maps operators, initial [R B M], start [B d] and end [B d] to arrays
+            whose first axis is the pairs'.
+        devices: where to run.
+    """
+    mesh = Mesh(np.asarray(devices), ("pairs",))
+    share = jax.shard_map(
+        search,
+        mesh=mesh,
+        in_specs=(Spec(), Spec(None, "pairs"), Spec("pairs"), Spec("pairs")),
+        out_specs=Spec("pairs"),
+        check_vma=False,
+    )
+
+    def spread_search(operators, initial, start, end):
+        pairs = start.shape[0]
+        missing = math.ceil(pairs / len(devices)) * len(devices) - pairs
+        pad = lambda x, axis: jnp.pad(
+            x, [(0, missing if a == axis else 0) for a in range(x.ndim)]
+        )
+        found = share(operators, pad(initial, 1), pad(start, 0), pad(end, 0))
+        return jax.tree.map(lambda x: x[:pairs], found)
+
+    return spread_search
