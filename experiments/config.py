@@ -41,6 +41,9 @@ class ModelConfig:
         noise_std: gamma_post.
         closest_anchor: Prior over the closest anchor (eq. 12) or all (eq. 7).
         operator_std: Deviation of the operators' first entries.
+        linear_start: Root mean square of each latent coordinate where dense networks
+            start as a linear map and its inverse, or None to start them as drawn.
+        skew_start: Start the operators antisymmetric: generators of rotations.
     """
 
     latent_size: int = 6
@@ -50,6 +53,8 @@ class ModelConfig:
     noise_std: float = 1e-3
     closest_anchor: bool = True
     operator_std: float = 0.01
+    linear_start: float | None = None
+    skew_start: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)

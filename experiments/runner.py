@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 from tqdm import tqdm
 
@@ -23,6 +24,7 @@ from experiments.config import ExperimentConfig, claim_workdir, override
 from experiments.records import MetricsLog, write_json
 from vaells_jax.model.networks import Networks
 from vaells_jax.model.paths import Model
+from vaells_jax.model.starts import linear_start, skew
 from vaells_jax.model.types import Batch
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.fit import NonFiniteLossError, fit, with_scale
@@ -38,7 +40,8 @@ class Problem:
     Attributes:
         config: The configuration with the data set's name filled in.
         networks: Encoder and decoder.
-        example_inputs: Any batch of the data's shape.
+        example_inputs: Any batch of the data's shape; with `model.linear_start` all
+            training data.
         anchors: `[C, N_a, *x]`, or None where examples bring their own.
         next_batch: The batch of a step, a pure function of its number.
         data: Whatever evaluation and figures need.
@@ -115,26 +118,46 @@ def main(experiment: Experiment, argv: list[str] | None = None) -> int:
     return 0
 
 
-def run_experiment(experiment: Experiment, arguments: argparse.Namespace) -> Run:
-    """Do the parts of an experiment that the arguments ask for."""
+def run_experiment(experiment: Experiment, arguments: argparse.Namespace) -> None:
+    """Do the parts of an experiment that the arguments ask for, for each seed."""
     config = experiment.presets[arguments.preset]
     named = {"data.dataset": arguments.dataset, "seed": arguments.seed}
     assignments = [f"{name}={v}" for name, v in named.items() if v is not None]
     config = override(config, assignments + arguments.set)
-    problem = experiment.prepare(config)
     workdir = arguments.workdir or pathlib.Path(
         "runs", f"{experiment.name}-{arguments.preset}"
     )
+    if arguments.seeds is None:
+        run_seed(experiment, config, workdir, arguments.only)
+        return
+    found = []
+    for seed in range(config.seed, config.seed + arguments.seeds):
+        seeded = dataclasses.replace(config, seed=seed)
+        folder = workdir / f"seed-{seed}"
+        found.append(run_seed(experiment, seeded, folder, arguments.only))
+    if "evaluate" in arguments.only:
+        report_seeds(workdir, found)
+
+
+def run_seed(
+    experiment: Experiment,
+    config: ExperimentConfig,
+    workdir: pathlib.Path,
+    parts: tuple[str, ...],
+) -> dict[str, Any]:
+    """Do parts of an experiment for one seed; returns its figures of merit, if any."""
+    problem = experiment.prepare(config)
     claim_workdir(workdir, problem.config)
     print(f"{experiment.name}: {_describe(problem.config)}; results in {workdir}/")
-    run = train_or_restore(problem, workdir, train="train" in arguments.only)
-    if "evaluate" in arguments.only:
-        report(run, experiment.evaluate(run))
-    if "figures" in arguments.only:
-        folder = workdir / "figures"
-        for path in experiment.draw(run, folder):
+    run = train_or_restore(problem, workdir, train="train" in parts)
+    results: dict[str, Any] = {}
+    if "evaluate" in parts:
+        results = experiment.evaluate(run)
+        report(run, results)
+    if "figures" in parts:
+        for path in experiment.draw(run, workdir / "figures"):
             print(f"  {path}")
-    return run
+    return results
 
 
 def train_or_restore(problem: Problem, workdir: pathlib.Path, *, train: bool) -> Run:
@@ -155,6 +178,7 @@ def train_or_restore(problem: Problem, workdir: pathlib.Path, *, train: bool) ->
         optimizer=config.optimizer,
         operator_std=config.model.operator_std,
     )
+    state = state.replace(params=_start(state.params, problem))
     checkpoints = Checkpoints(workdir / "checkpoints")
     if checkpoints.latest_step() is not None:
         state = checkpoints.restore(state)
@@ -164,6 +188,16 @@ def train_or_restore(problem: Problem, workdir: pathlib.Path, *, train: bool) ->
         state = _train(problem, model, key, state, checkpoints, workdir)
     checkpoints.close()
     return Run(problem, with_scale(model, state), state, view_key, workdir)
+
+
+def _start(params, problem):
+    """Change the drawn parameters as the configuration asks."""
+    model = problem.config.model
+    if model.linear_start is not None:
+        params = linear_start(params, problem.example_inputs, spread=model.linear_start)
+    if model.skew_start:
+        params = params._replace(operators=skew(params.operators))
+    return params
 
 
 def _train(problem, model, key, state, checkpoints, workdir):
@@ -241,6 +275,27 @@ def report(run: Run, results: dict[str, Any]) -> None:
         print(f"  {name} = {shown}{beside}")
 
 
+def report_seeds(workdir: pathlib.Path, found: list[dict[str, Any]]) -> None:
+    """Write and print the spread of each scalar figure of merit over the seeds."""
+    summary = {}
+    print(f"{len(found)} seeds: median (least to most)")
+    for name, first in found[0].items():
+        if not isinstance(first["value"], int | float):
+            continue
+        values = [results[name]["value"] for results in found]
+        summary[name] = {
+            "median": float(np.median(values)),
+            "mean": float(np.mean(values)),
+            "std": float(np.std(values)),
+            "values": values,
+            "paper": first.get("paper"),
+            "meaning": first.get("meaning"),
+        }
+        median = summary[name]["median"]
+        print(f"  {name} = {median:.4g} ({min(values):.4g} to {max(values):.4g})")
+    write_json(workdir / "results.json", {"seeds": len(found), "results": summary})
+
+
 def _describe(config):
     schedule = config.schedule
     return (
@@ -257,6 +312,13 @@ def _parts(text):
                 f"{part!r} is no part; choose from {', '.join(PARTS)}"
             )
     return parts
+
+
+def _count(text):
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"wanted at least 1; got {count}")
+    return count
 
 
 def _parser(experiment: Experiment) -> argparse.ArgumentParser:
@@ -282,6 +344,11 @@ def _parser(experiment: Experiment) -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--dataset", default=None, help="name of the data set")
     parser.add_argument("--seed", type=int, default=None, help="random seed")
+    parser.add_argument(
+        "--seeds", type=_count, default=None, metavar="N",
+        help="run N seeds, from --seed on, each in a folder of its own in the workdir, "
+        "and report their median and spread",
+    )  # fmt: skip
     parser.add_argument(
         "--only", type=_parts, default=PARTS, metavar="PART[,PART]",
         help="do only these parts: train, evaluate, figures",
