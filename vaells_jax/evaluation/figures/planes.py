@@ -1,0 +1,229 @@
+"""Figures of two-dimensional latent spaces: points, orbits, prior samples, paths."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from vaells_jax.evaluation.figures.canvas import (
+    GREY,
+    LABEL_SIZE,
+    PAGE_WIDTH,
+    PALETTE,
+    TICK_SIZE,
+    new_figure,
+    plain_axes,
+)
+
+_MARKERS = "os^Dv<>P"
+_PATH_COLOURS = "cividis"  # told apart by colour-blind eyes, and its ends in grey print
+_MARGIN = 0.08
+
+Plane = Float[Array | np.ndarray, "n 2"]
+
+
+def embeddings(
+    panels: Mapping[str, Plane],
+    values: Shaped[Array | np.ndarray, " n"],
+    *,
+    title: str,
+    value_name: str,
+) -> Figure:
+    """Show the same points in several planes: Figs. 2 and 4.
+
+    Args:
+        panels: a name for each plane, and where the points lie in it.
+        values: what colours the points: integers are classes, and get markers too,
+            real numbers a scale.
+        title: the figure's title.
+        value_name: what the values are.
+
+    Returns:
+        The figure, one axes for each plane (and one for the scale, if there is one).
+
+    Raises:
+        ValueError: for shapes that disagree.
+    """
+    values = np.asarray(values)
+    for name, points in panels.items():
+        if np.shape(points) != (*values.shape, 2) or not values.size:
+            raise ValueError(
+                f"panels: got {np.shape(points)} points in {name!r} for "
+                f"{values.shape} values, wanted [n, 2] and [n]"
+            )
+    figure = new_figure(PAGE_WIDTH, PAGE_WIDTH / len(panels) + 0.4, title)
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    shown = None
+    for axes, (name, points) in zip(all_axes, panels.items(), strict=True):
+        points = np.asarray(points)
+        shown = _draw_points(axes, points, values, value_name)
+        _frame(axes, points, name)
+    if np.issubdtype(values.dtype, np.integer):
+        all_axes[0].legend(fontsize=TICK_SIZE)
+    else:
+        bar = figure.colorbar(shown, ax=all_axes, shrink=0.8)
+        bar.set_label(value_name, fontsize=LABEL_SIZE)
+        bar.ax.tick_params(labelsize=TICK_SIZE)
+    return figure
+
+
+def operator_orbits(
+    latents: Plane,
+    orbits: Float[Array | np.ndarray, "m s t 2"],
+    *,
+    title: str,
+    names: list[str] | None = None,
+) -> Figure:
+    """Show the orbit of each operator over the encoded points: Figs. 3a and 7.
+
+    Args:
+        latents: encoded points.
+        orbits: of each operator from each starting point, in order of time.
+        title: the figure's title.
+        names: of the panels; numbers the operators by default.
+
+    Returns:
+        The figure, one axes for each operator.
+
+    Raises:
+        ValueError: for shapes that disagree.
+    """
+    latents, orbits = np.asarray(latents), np.asarray(orbits)
+    if orbits.ndim != 4 or orbits.shape[-1] != 2 or not orbits.size:
+        raise ValueError(f"orbits: got {orbits.shape}, wanted [M, S, T, 2]")
+    names = names or [f"Operator {m + 1}" for m in range(len(orbits))]
+    figure, all_axes = _panels(len(orbits), title)
+    for axes, name, curves in zip(all_axes, names, orbits, strict=True):
+        axes.scatter(*latents.T, s=5, color=GREY, alpha=0.45, linewidths=0)
+        for curve in curves:
+            _draw_path(axes, curve)
+        # An orbit may leave the picture: the points say what the picture is.
+        _frame(axes, latents, name)
+    return figure
+
+
+def anchor_samples(
+    samples: Float[Array | np.ndarray, "a s 2"], anchors: Plane, *, title: str
+) -> Figure:
+    """Show latents sampled from the prior around each anchor: Figs. 3b and 9a.
+
+    Args:
+        samples: of each anchor.
+        anchors: encoded anchors, drawn large in their samples' colours.
+        title: the figure's title.
+
+    Returns:
+        The figure with one axes.
+
+    Raises:
+        ValueError: for shapes that disagree.
+    """
+    samples, anchors = np.asarray(samples), np.asarray(anchors)
+    if samples.ndim != 3 or anchors.shape != (len(samples), 2) or not samples.size:
+        raise ValueError(
+            f"samples, anchors: got {samples.shape} and {anchors.shape}, "
+            "wanted [A, S, 2] and [A, 2]"
+        )
+    figure = new_figure(4.6, 4.8, title)
+    axes = figure.subplots()
+    for index, (points, anchor) in enumerate(zip(samples, anchors, strict=True)):
+        colour = PALETTE[index % len(PALETTE)]
+        marker = _MARKERS[index % len(_MARKERS)]
+        axes.scatter(
+            *points.T, s=7, marker=marker, color=colour, alpha=0.5, linewidths=0
+        )
+        axes.scatter(
+            *anchor, s=75, marker=marker, color=colour, edgecolors="black", zorder=3,
+            label=f"{index + 1}",
+        )  # fmt: skip
+    axes.legend(title="anchor", fontsize=TICK_SIZE, title_fontsize=TICK_SIZE)
+    _frame(axes, samples.reshape(-1, 2), "")
+    return figure
+
+
+def inferred_paths(
+    latents: Plane, paths: Float[Array | np.ndarray, "p t 2"], *, title: str
+) -> Figure:
+    """Show paths between pairs of encoded points: Figs. 3c-d and 9b-c.
+
+    Args:
+        latents: encoded points.
+        paths: in order of time, from its start (a disc) to its end (a square).
+        title: the figure's title.
+
+    Returns:
+        The figure, one axes for each path.
+
+    Raises:
+        ValueError: for shapes that disagree.
+    """
+    latents, paths = np.asarray(latents), np.asarray(paths)
+    if paths.ndim != 3 or paths.shape[-1] != 2 or not paths.size:
+        raise ValueError(f"paths: got {paths.shape}, wanted [P, T, 2]")
+    figure, all_axes = _panels(len(paths), title)
+    for axes, path in zip(all_axes, paths, strict=True):
+        axes.scatter(*latents.T, s=5, color=GREY, alpha=0.45, linewidths=0)
+        _draw_path(axes, path)
+        for place, marker, colour, name in (
+            (path[0], "o", PALETTE[0], "start"),
+            (path[-1], "s", PALETTE[1], "end"),
+        ):
+            axes.scatter(
+                *place, s=45, marker=marker, color=colour, edgecolors="black",
+                zorder=3, label=name,
+            )  # fmt: skip
+        _frame(axes, latents, "")
+    all_axes[0].legend(fontsize=TICK_SIZE)
+    return figure
+
+
+def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
+    """Make a figure of square panels, two in a row."""
+    columns = min(count, 2)
+    rows = math.ceil(count / columns)
+    side = PAGE_WIDTH / 2
+    figure = new_figure(max(side * columns, 4.6), side * rows + 0.5, title)
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for unused in axes[count:]:
+        unused.remove()
+    return figure, axes[:count]
+
+
+def _draw_points(axes, points, values, value_name):
+    """Draw points by class or by a scale of colours; return what a scale belongs to."""
+    if not np.issubdtype(values.dtype, np.integer):
+        return axes.scatter(*points.T, c=values, s=8, cmap="viridis", linewidths=0)
+    for label in np.unique(values):
+        axes.scatter(
+            *points[values == label].T, s=9, linewidths=0,
+            marker=_MARKERS[label % len(_MARKERS)],
+            color=PALETTE[label % len(PALETTE)], label=f"{value_name} {label + 1}",
+        )  # fmt: skip
+    return None
+
+
+def _draw_path(axes: Axes, path: np.ndarray) -> None:
+    """Draw a curve whose colour goes with time."""
+    pieces = np.stack([path[:-1], path[1:]], axis=1)
+    line = LineCollection(list(pieces), cmap=_PATH_COLOURS, linewidths=2.2, zorder=2)
+    line.set_array(np.arange(len(pieces)))
+    line.set_capstyle("round")
+    axes.add_collection(line)
+
+
+def _frame(axes: Axes, points: np.ndarray, name: str) -> None:
+    """Give both axes one scale, show all points, and mark the origin."""
+    plain_axes(axes)
+    low, high = points.min(axis=0), points.max(axis=0)
+    half = (0.5 + _MARGIN) * max(float(np.max(high - low)), 1e-6)
+    for limits, middle in zip(
+        (axes.set_xlim, axes.set_ylim), (low + high) / 2, strict=True
+    ):
+        limits(middle - half, middle + half)
+    axes.plot(0.0, 0.0, "+", color="black", ms=8, mew=1.0)
+    axes.set_aspect("equal")
+    axes.set_title(name, fontsize=LABEL_SIZE, loc="left", parse_math=False)
