@@ -1,10 +1,15 @@
 """Other people's ways of solving the same search: the yardsticks of the benchmark."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 from scipy.linalg import expm, expm_frechet
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from benchmarks.problems import PairProblems
+from vaells_jax.operators.transport import transport
 
 
 def objective(operators, start, end, coefficients, l1_weight=1e-6) -> np.ndarray:
@@ -22,6 +27,8 @@ def objective(operators, start, end, coefficients, l1_weight=1e-6) -> np.ndarray
     return np.concatenate(values)
 
 
+# BLAS's threads only get in each other's way on matrices of this size.
+@threadpool_limits.wrap(limits=1)
 def conjugate_gradients(
     problems: PairProblems, rng: np.random.Generator, l1_weight=1e-6
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -50,8 +57,50 @@ def conjugate_gradients(
             value_and_gradient, initial, jac=True, method="CG", options={"maxiter": 50}
         )
         coefficients.append(found.x)
-    coefficients = np.asarray(coefficients)
-    reached = objective(
-        operators, problems.start, problems.end, coefficients, l1_weight
+    found_all = np.asarray(coefficients)
+    return found_all, objective(
+        operators, problems.start, problems.end, found_all, l1_weight
     )
-    return coefficients, reached
+
+
+def lbfgs_of_optax(key, max_iterations: int = 50):
+    """Return optax's L-BFGS as a search of whole batches: a modern general solver.
+
+    It gets the scaled variables and the dense matrix exponential's exact gradient, one
+    pair under `vmap`, in chunks, as one would write it without knowing the problem.
+    """
+
+    @jax.jit
+    def search(operators, start, end):
+        norms = jnp.sqrt(jnp.sum(operators**2, axis=(1, 2)))
+        solver = optax.lbfgs(memory_size=5)
+
+        def one_pair(pair):
+            initial, start, end = pair
+
+            def energy(u):
+                gap = end - transport(operators, u / norms, start)
+                return 0.5 * jnp.sum(gap**2) + 1e-6 * jnp.sum(jnp.abs(u / norms))
+
+            value_and_gradient = optax.value_and_grad_from_state(energy)
+
+            def step(carry):
+                u, state, i, _ = carry
+                value, gradient = value_and_gradient(u, state=state)
+                updates, state = solver.update(
+                    gradient, state, u, value=value, grad=gradient, value_fn=energy
+                )
+                return optax.apply_updates(u, updates), state, i + 1, gradient
+
+            running = lambda carry: (
+                (carry[2] < max_iterations) & (jnp.linalg.norm(carry[3]) > 1e-3)
+            )
+            carry = (initial, solver.init(initial), 0, jnp.full_like(initial, jnp.inf))
+            return jax.lax.while_loop(running, step, carry)[0]
+
+        shape = (len(start), len(norms))
+        initial = jax.random.uniform(key, shape, start.dtype, -2.5, 0.0) * norms
+        found = jax.lax.map(one_pair, (initial, start, end), batch_size=64)
+        return found / norms
+
+    return search

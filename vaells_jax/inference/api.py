@@ -171,7 +171,7 @@ def _solve_from_starts(problem, initial, searchable, options):
         tile(searchable),
         options.max_iterations,
     )
-    found = [x.reshape(restarts, pairs, *x.shape[1:]) for x in found]
+    found = tuple(x.reshape(restarts, pairs, *x.shape[1:]) for x in found)
     energy = jnp.where(jnp.isfinite(found[1]), found[1], jnp.inf)
     best = jnp.argmin(energy, axis=0)
     return tuple(x[best, jnp.arange(pairs)] for x in (found[0], energy, *found[2:]))

@@ -51,7 +51,7 @@ def search_batch(
     initial: Float[Array, "B M"],
     searchable: Bool[Array, " B"],
     max_iterations: int,
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, ...]:
     """Minimise every pair's objective from its start.
 
     Args:

@@ -28,6 +28,7 @@ from vaells_jax.inference.energy import (
     multiply,
     pseudo_gradient,
 )
+from vaells_jax.inference.linear_solve import solve_modified
 
 # Damping in scaled variables, where curvatures are of the order of ||start||^2.
 FIRST_DAMPING = 0.3
@@ -43,8 +44,6 @@ ABSOLUTE_TOLERANCE = 1e-7
 LONGEST_STEP = 1.0
 # The secant formula divides by miss.step; below this cosine it would be mostly noise.
 SECANT_GUARD = 1e-1
-# Largest system that is written out; beyond, compile time would grow with its cube.
-UNROLLED = 6
 # Keeps a promise of zero from dividing zero.
 TINY = 1e-30
 
@@ -96,61 +95,6 @@ def start_lanes(
         status=jnp.where(usable, RUNNING, STALLED),
         iterations=jnp.zeros(one.shape, int),
     )
-
-
-def solve_modified(matrix: Array, right: Array, floor: Array) -> Array:
-    """Solve by elimination without exchanges, every pivot replaced by its modulus.
-
-    The result is a descent direction for any symmetric matrix: an LDL^T factorisation
-    with `|D|` (at least `floor`) in place of D is positive definite.
-
-    Args:
-        matrix: symmetric matrices, shape [M M W].
-        right: right-hand sides, shape [M W].
-        floor: smallest pivot, shape [W].
-    """
-    if matrix.shape[0] > UNROLLED:
-        return _solve_looped(matrix, right, floor)
-    size = matrix.shape[0]
-    rows = [[matrix[i, j] for j in range(size)] for i in range(size)]
-    y = [right[i] for i in range(size)]
-    pivots = []
-    for k in range(size):
-        pivots.append(jnp.maximum(jnp.abs(rows[k][k]), floor))
-        for i in range(k + 1, size):
-            factor = rows[k][i] / pivots[k]
-            for j in range(i, size):
-                rows[i][j] = rows[i][j] - factor * rows[k][j]
-            y[i] = y[i] - factor * y[k]
-    for k in reversed(range(size)):
-        for j in range(k + 1, size):
-            y[k] = y[k] - rows[k][j] * y[j]
-        y[k] = y[k] / pivots[k]
-    return jnp.stack(y)
-
-
-def _solve_looped(matrix: Array, right: Array, floor: Array) -> Array:
-    """Do the same with loops, whose compile time does not grow with the size."""
-    size = matrix.shape[0]
-    index = jnp.arange(size)[:, None]
-
-    def eliminate(k, carry):
-        matrix, y, pivots = carry
-        pivot = jnp.maximum(jnp.abs(matrix[k, k]), floor)
-        factors = jnp.where(index > k, matrix[k] / pivot[None, :], 0.0)
-        matrix = matrix - factors[:, None] * matrix[k][None]
-        return matrix, y - factors * y[k][None, :], pivots.at[k].set(pivot)
-
-    matrix, y, pivots = jax.lax.fori_loop(
-        0, size, eliminate, (matrix, right, jnp.ones_like(right))
-    )
-
-    def substitute(i, x):
-        k = size - 1 - i
-        # x is zero at the rows not yet solved, so the whole row may be summed.
-        return x.at[k].set((y[k] - dot(matrix[k], x)) / pivots[k])
-
-    return jax.lax.fori_loop(0, size, substitute, jnp.zeros_like(y))
 
 
 def _propose(problem: Problem, lanes: Lanes) -> tuple[Array, Array]:
@@ -239,7 +183,9 @@ def _tolerance(problem: Problem, energy: Array) -> Array:
     return RELATIVE_TOLERANCE * energy + ABSOLUTE_TOLERANCE * largest
 
 
-def iterate(problem: Problem, lanes: Lanes, rounds: int, max_iterations: int) -> Lanes:
+def iterate(
+    problem: Problem, lanes: Lanes, rounds: int | Array, max_iterations: int
+) -> Lanes:
     """Take up to `rounds` trial steps, stopping as soon as no lane is running."""
 
     def unfinished(carry):

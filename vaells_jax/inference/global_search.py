@@ -15,11 +15,12 @@ that curve: its best point lies in the right valley, and one refinement polishes
 scan goes through the Taylor kernel and asks nothing of the operator's eigenvectors.
 """
 
+from statistics import NormalDist
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
-from scipy.special import ndtri
 
 from vaells_jax.inference.batches import search_batch
 from vaells_jax.inference.energy import Problem
@@ -60,7 +61,8 @@ def make_bank(size: int, dtype) -> np.ndarray:
         ratio = (1.0 + ratio) ** (1.0 / (size + 1))
     steps = ratio ** -np.arange(1.0, size + 1)
     points = (0.5 + np.arange(1, BANK + 1)[:, None] * steps) % 1.0
-    directions = ndtri(np.clip(points, 1e-6, 1 - 1e-6))
+    quantile = np.vectorize(NormalDist().inv_cdf)
+    directions = quantile(np.clip(points, 1e-6, 1 - 1e-6))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     lengths = LARGEST_START * np.arange(1, BANK + 1)[:, None] / BANK
     return (directions * lengths).astype(dtype)
@@ -89,7 +91,7 @@ def global_batch(
     initial: Float[Array, "B R M"],
     searchable: Bool[Array, " B"],
     max_iterations: int,
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, ...]:
     """Search every pair from the bank's best starts and from its own ones.
 
     Args:

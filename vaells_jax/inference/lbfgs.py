@@ -72,7 +72,7 @@ def lbfgs_batch(
     initial: Float[Array, "B M"],
     searchable: Bool[Array, " B"],
     max_iterations: int,
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, ...]:
     """Minimise every pair's objective from its start with jaxopt's L-BFGS.
 
     Arguments and results are those of `batches.search_batch`.

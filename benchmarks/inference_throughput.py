@@ -1,0 +1,206 @@
+"""Measure the coefficient search against its peers: table, JSON and plot.
+
+    python -m benchmarks.inference_throughput --output results/inference
+
+The authors' algorithm runs in the same process on the same problems, and every quality
+is a share of pairs against it. Speeds are medians of repeated calls after a warm-up;
+compile time is apart. Other work on the machine moves absolute speeds: compare ratios.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from benchmarks.measure import describe_machine, measure, repeat
+from benchmarks.peers import conjugate_gradients, lbfgs_of_optax
+from benchmarks.problems import (
+    FAMILIES,
+    NATURAL,
+    PairProblems,
+    draw_problems,
+    load_reference,
+)
+from benchmarks.report import plot_axes, print_against, print_table
+
+# Seeds 0 and 1 chose the search's constants; reports use the others.
+HELD_OUT_SEED = 10
+
+
+def our_search(**settings):
+    """Return our search as a function of operators, start and end."""
+    from vaells_jax.inference import InferenceOptions, infer_coefficients
+
+    options = InferenceOptions(**settings)
+    key = jax.random.key(HELD_OUT_SEED)
+    return lambda *problem: (
+        infer_coefficients(key, *problem, options=options).coefficients
+    )
+
+
+SOLVERS = {
+    "local": lambda: our_search(),
+    "local, 4 restarts": lambda: our_search(restarts=4),
+    "global": lambda: our_search(search="global"),
+    "jaxopt L-BFGS": lambda: our_search(solver="lbfgs"),
+    "optax L-BFGS": lambda: lbfgs_of_optax(jax.random.key(HELD_OUT_SEED)),
+}
+
+
+class Session:
+    """The rows measured so far, written out after each so that none is lost."""
+
+    def __init__(self, arguments):
+        self.arguments = arguments
+        self.rows: list[dict] = []
+        self.authors: dict[str, float] = {}
+
+    def judge(self, name, problems, pairs) -> tuple[PairProblems, np.ndarray]:
+        """Run the authors' algorithm on the first pairs, on one core."""
+        first = repeat(problems, min(pairs, len(problems.start)))
+        began = time.perf_counter()
+        found, reached = conjugate_gradients(first, np.random.default_rng(1))
+        speed = len(reached) / (time.perf_counter() - began)
+        self.add(
+            {
+                "solver": "authors' (SciPy CG)",
+                "family": name,
+                "batch": len(reached),
+                "pairs_per_second": speed,
+                "within_authors": 1.0,
+                "mean_objective": float(reached.mean()),
+                "authors_mean_objective": float(reached.mean()),
+                "mean_l1": float(np.abs(found).sum(axis=1).mean()),
+            }
+        )
+        self.authors[name] = speed
+        return first, reached
+
+    def run(self, solver, name, problems, judged, batch, axis="families", **labels):
+        """Measure one solver on one batch."""
+        batched = repeat(problems, batch)
+        judged = judged[np.arange(batch) % len(judged)]
+        row = {"solver": solver, "family": name, "axis": axis, "batch": batch}
+        measured = measure(SOLVERS[solver](), batched, judged, self.arguments.repeats)
+        self.add(row | labels | measured | {"ratio": self.ratio(name, measured)})
+
+    def ratio(self, name, measured) -> float | None:
+        """Return the speed in units of the authors' algorithm on these problems."""
+        authors = self.authors.get(name)
+        return measured["pairs_per_second"] / authors if authors else None
+
+    def add(self, row: dict):
+        """Record a row: on the screen and in the file."""
+        self.rows.append(row)
+        print_table([row], header=len(self.rows) == 1)
+        output = self.arguments.output
+        output.mkdir(parents=True, exist_ok=True)
+        report = {"machine": describe_machine(), "rows": self.rows}
+        (output / "inference.json").write_text(json.dumps(report, indent=1))
+
+
+def run_families(session, arguments):
+    """Compare the solvers on every family of problems, on held-out seeds."""
+    for name, family in FAMILIES.items():
+        for seed in range(HELD_OUT_SEED, HELD_OUT_SEED + arguments.seeds):
+            drawn = draw_problems(family, arguments.judged, seed)
+            label = f"{name}/{seed}"
+            problems, judged = session.judge(label, drawn, arguments.judged)
+            for solver in ("local", "global"):
+                session.run(solver, label, problems, judged, arguments.batch)
+            if seed == HELD_OUT_SEED:
+                session.run("local", label, problems, judged, 288, axis="training step")
+
+
+def run_peers(session, arguments):
+    """Compare with general solvers, on batches that they finish in seconds."""
+    drawn = draw_problems(NATURAL, arguments.judged, HELD_OUT_SEED)
+    problems, judged = session.judge("natural/peers", drawn, arguments.judged)
+    for solver in ("local", "local, 4 restarts", "jaxopt L-BFGS", "optax L-BFGS"):
+        session.run(solver, "natural/peers", problems, judged, 512, axis="peers")
+
+
+def run_reference(session, arguments):
+    """Compare on the recorded pairs, against the objectives recorded with them."""
+    path = arguments.reference / "natural_mnist.npz"
+    if path.exists():
+        problems, judged = load_reference(path)
+        for solver in ("local", "global", "jaxopt L-BFGS"):
+            session.run(solver, "reference", problems, judged, len(judged), "reference")
+        # The first half served to tune the search.
+        problems = problems._replace(start=problems.start[100:], end=problems.end[100:])
+        for solver in ("local", "global"):
+            session.run(
+                solver, "reference/held out", problems, judged[100:], 100, "reference"
+            )
+
+
+def run_axes(session, arguments):
+    """Measure cost against batch size, operators and latent size."""
+    nothing = np.zeros(1)
+    for batch in arguments.batches:
+        drawn = draw_problems(NATURAL, min(batch, 4096), HELD_OUT_SEED)
+        session.run("local", "natural", drawn, nothing, batch, axis="batch")
+    for count in (1, 2, 4, 8, 16):
+        family = dataclasses.replace(NATURAL, count=count)
+        drawn = draw_problems(family, 1024, HELD_OUT_SEED)
+        session.run("local", "natural", drawn, nothing, 1024, "operators", count=count)
+    for dim in (2, 4, 6, 10, 16):
+        family = dataclasses.replace(NATURAL, dim=dim)
+        drawn = draw_problems(family, 1024, HELD_OUT_SEED)
+        session.run("local", "natural", drawn, nothing, 1024, "latent size", dim=dim)
+
+
+PARTS = {
+    "families": run_families,
+    "reference": run_reference,
+    "axes": run_axes,
+    "peers": run_peers,
+}
+
+
+def parse_arguments(arguments=None):
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, default=Path("results/inference"))
+    parser.add_argument("--against", type=Path, help="an earlier JSON to compare with")
+    parser.add_argument("--only", choices=PARTS, action="append", help="some parts")
+    parser.add_argument("--batch", type=int, default=16384)
+    parser.add_argument(
+        "--batches", type=int, nargs="+", default=[288, 1024, 4096, 16384, 65536]
+    )
+    parser.add_argument(
+        "--judged", type=int, default=200, help="pairs for the authors'"
+    )
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--devices", type=int, default=os.cpu_count())
+    parser.add_argument("--reference", type=Path, default=Path("../shared/reference"))
+    parser.add_argument("--float64", action="store_true")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    """Measure, print, write."""
+    arguments = parse_arguments(arguments)
+    # Shows the CPU's cores to JAX as devices, over which large batches are spread.
+    jax.config.update("jax_num_cpu_devices", arguments.devices)
+    if arguments.float64:
+        jax.config.update("jax_enable_x64", True)
+    session = Session(arguments)
+    for part in arguments.only or PARTS:
+        PARTS[part](session, arguments)
+    plot_axes(session.rows, arguments.output / "inference.png")
+    if arguments.against:
+        print_against(session.rows, json.loads(arguments.against.read_text())["rows"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Tables and plots of benchmark rows."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402 (the backend must be chosen first)
+
+COLUMNS = (
+    ("solver", "{:<20}"),
+    ("family", "{:<18}"),
+    ("batch", "{:>8}"),
+    ("pairs_per_second", "{:>11.0f}"),
+    ("ratio", "{:>8.0f}"),
+    ("within_authors", "{:>8.4f}"),
+    ("mean_objective", "{:>9.5f}"),
+    ("authors_mean_objective", "{:>9.5f}"),
+    ("mean_l1", "{:>8.1f}"),
+    ("compile_seconds", "{:>8.1f}"),
+    ("process_peak_mib", "{:>8.0f}"),
+)
+TITLES = {
+    "pairs_per_second": "pairs/s",
+    "ratio": "x auth.",
+    "within_authors": "share ok",
+    "mean_objective": "mean E",
+    "authors_mean_objective": "authors E",
+    "mean_l1": "mean L1",
+    "compile_seconds": "compile",
+    "process_peak_mib": "MiB",
+}
+
+
+def print_table(rows: list[dict], header: bool = True):
+    """Print rows as aligned columns; what a row lacks is left blank."""
+    if header:
+        print("  ".join(_cell(TITLES.get(n, n), n) for n, _ in COLUMNS))
+    for row in rows:
+        cells = []
+        for name, form in COLUMNS:
+            value = row.get(name)
+            text = "" if value is None else form.format(value)
+            cells.append(_cell(text, name))
+        print("  ".join(cells), flush=True)
+
+
+def _cell(text: str, name: str) -> str:
+    form = dict(COLUMNS)[name]
+    align, width = form[2], int(form[3:-1].split(".")[0])
+    return f"{text:{align}{width}}"
+
+
+def print_against(rows: list[dict], earlier: list[dict]):
+    """Print the speed of every row relative to the same row of an earlier report."""
+    identity = ("solver", "family", "axis", "batch", "count", "dim")
+    name = lambda row: tuple(row.get(k) for k in identity)
+    before = {name(row): row for row in earlier}
+    for row in rows:
+        if name(row) in before:
+            old = before[name(row)]
+            speed = row["pairs_per_second"] / old["pairs_per_second"]
+            share = row["within_authors"] - old["within_authors"]
+            label = " ".join(str(part) for part in name(row) if part is not None)
+            print(f"{label}: speed x{speed:.2f}, share ok {share:+.4f}")
+
+
+def plot_axes(rows: list[dict], path: Path):
+    """Plot microseconds a pair against every axis that was measured."""
+    axes = {"batch": "batch", "operators": "count", "latent size": "dim"}
+    measured = {a: [r for r in rows if r.get("axis") == a] for a in axes}
+    measured = {a: found for a, found in measured.items() if found}
+    if not measured:
+        return
+    figure, panels = plt.subplots(
+        1, len(measured), figsize=(4 * len(measured), 3.4), squeeze=False
+    )
+    for panel, (axis, found) in zip(panels[0], measured.items(), strict=True):
+        places = [row[axes[axis]] for row in found]
+        costs = [1e6 / row["pairs_per_second"] for row in found]
+        panel.loglog(places, costs, "o-")
+        panel.set_xticks(places, [str(place) for place in places], rotation=45)
+        panel.minorticks_off()
+        panel.set_xlabel(
+            {"operators": "operators M", "latent size": "d"}.get(axis, axis)
+        )
+        panel.set_ylabel("microseconds a pair")
+        panel.grid(alpha=0.3)
+    figure.suptitle("Cost of the local coefficient search")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,56 @@
+"""The derivative of the argmin against finite differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vaells_jax.inference import InferenceOptions, infer_coefficients
+
+
+@pytest.mark.parametrize("l1_weight", [1e-6, 5e-2])
+def test_derivative_of_the_argmin(l1_weight, x64):
+    if not x64:
+        pytest.skip("finite differences of a search need float64")
+    rng = np.random.default_rng(0)
+    raw = rng.normal(size=(3, 4, 4))
+    problem = [0.3 * (raw - np.swapaxes(raw, 1, 2)), *rng.normal(size=(2, 10, 4))]
+    problem = [jnp.asarray(x) for x in problem]
+    options = InferenceOptions(l1_weight=l1_weight, differentiable=True)
+    search = lambda *p: infer_coefficients(jax.random.key(0), *p, options=options)
+    fit = search(*problem)
+    zeros = np.asarray(fit.coefficients == 0)
+    assert fit.converged.mean() > 0.8
+    assert zeros.any() == (l1_weight > 1e-3)
+    for place in range(3):
+        direction = jnp.asarray(rng.normal(size=problem[place].shape))
+
+        def along(t, place=place, direction=direction):
+            moved = list(problem)
+            moved[place] = moved[place] + t * direction
+            return search(*moved).coefficients
+
+        _, forward = jax.jvp(along, (0.0,), (1.0,))
+        step = 1e-5
+        difference = (along(step) - along(-step)) / (2 * step)
+        smooth = np.asarray(fit.converged)
+        np.testing.assert_allclose(
+            forward[smooth], difference[smooth], rtol=1e-4, atol=1e-5
+        )
+        assert not np.any(np.asarray(forward)[zeros & smooth[:, None]])
+
+        weights = jnp.asarray(rng.normal(size=forward.shape))
+        total = lambda t, along=along, weights=weights: jnp.sum(weights * along(t))
+        np.testing.assert_allclose(
+            jax.grad(total)(0.0), jnp.sum(weights * forward), rtol=1e-9
+        )
+
+
+def test_unconverged_pairs_have_finite_gradients(dtype):
+    operators = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 3)), dtype)
+    start = jnp.asarray([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]], dtype)
+    options = InferenceOptions(differentiable=True)
+    total = lambda P: infer_coefficients(
+        jax.random.key(0), P, start, start[::-1], options=options
+    ).coefficients.sum()
+    assert np.isfinite(jax.grad(total)(operators)).all()
