@@ -1,0 +1,186 @@
+"""Reads the checkpoints that the paper's authors published; runs no code of theirs.
+
+The one user of PyTorch, which is an extra (`pip install 'vaells_jax[published]'`) and
+is imported only here. The files are pickles; PyTorch's restricted reader admits tensors,
+numbers and containers alone, and NumPy's scalars where older files hold them.
+"""
+
+import contextlib
+import pathlib
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from vaells_jax.model.types import Params, PyTree
+
+_ENCODER = {"Conv_0": "model_enc.0", "Conv_1": "model_enc.2", "Conv_2": "model_enc.5"}
+_DECODER = {
+    "TransposedConvolution_0": "model.0",
+    "TransposedConvolution_1": "model.2",
+    "TransposedConvolution_2": "model.4",
+}
+_MAPS = (64, 7, 7)  # what the encoder flattens and the decoder unfolds: channels first
+
+
+def load_published(path: str | pathlib.Path, *, num_classes: int = 10) -> Params:
+    """Read a published checkpoint of the convolutional networks of Table 5.
+
+    Args:
+        path: The authors' `.pt` file.
+        num_classes: The anchors are so many classes', in order.
+
+    Returns:
+        Float32 parameters: encoder and decoder for `convolutional_networks(d)`, whose
+        latents are unscaled (the authors' runs on MNIST use `latent_scale=10`),
+        operators that act from the left, anchors `[C, N_a, 28, 28]`.
+
+    Raises:
+        ValueError: If the file cannot be read safely, an entry is missing, or one has
+            an unexpected type or shape; names the entry.
+        ImportError: If PyTorch is not installed.
+    """
+    entries = _read(pathlib.Path(path))
+    encoder = _Entries(entries, "model_state_dict_encoder")
+    decoder = _Entries(entries, "model_state_dict_decoder")
+    latent_size = encoder.array("fc_mean.bias", (None,)).size
+    return Params(
+        encoder=_encoder(encoder, latent_size),
+        decoder=_decoder(decoder, latent_size),
+        operators=_operators(_Entries(entries), latent_size),
+        anchors=_anchors(_Entries(entries), num_classes),
+    )
+
+
+class _Entries:
+    """A checkpoint's dictionary, or one inside it, read with checks."""
+
+    def __init__(self, entries: dict[str, Any], group: str | None = None) -> None:
+        self.prefix = f"{group}." if group else ""
+        found = entries if group is None else entries.get(group)
+        if not isinstance(found, dict):
+            raise ValueError(f"the checkpoint has no dictionary {group!r}.")
+        self.entries = found
+
+    def array(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
+        """Return an entry as float32, of the wanted shape (None: any size)."""
+        value = self.entries.get(name)
+        numbers = getattr(value, "detach", None)
+        if numbers is None:
+            kind = "nothing" if value is None else type(value).__name__
+            raise ValueError(f"{self.prefix}{name}: wanted a tensor, found {kind}.")
+        array = np.asarray(numbers().cpu().numpy())
+        fits = array.ndim == len(shape) and all(
+            wanted in (None, size)
+            for wanted, size in zip(shape, array.shape, strict=True)
+        )
+        if not fits or not np.all(np.isfinite(array)):
+            raise ValueError(
+                f"{self.prefix}{name}: wanted finite numbers of shape "
+                f"{['any' if s is None else s for s in shape]}, found shape "
+                f"{list(array.shape)}."
+            )
+        return array.astype(np.float32)
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    """Unpickle a file with PyTorch's restricted reader."""
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            "reading published weights needs PyTorch: "
+            "pip install 'vaells_jax[published]'"
+        ) from error
+    if not path.is_file():
+        raise ValueError(f"no checkpoint file at {path}.")
+    # Files written by older PyTorch hold the learning rate as a NumPy scalar.
+    scalars: list[Any] = [
+        np.dtype,
+        type(np.dtype(np.float64)),
+        type(np.dtype(np.int64)),
+    ]
+    with contextlib.suppress(ImportError):
+        from numpy._core import multiarray
+
+        scalars += [
+            multiarray.scalar,
+            (multiarray.scalar, "numpy.core.multiarray.scalar"),
+        ]
+    try:
+        with torch.serialization.safe_globals(scalars):
+            entries = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path} is no checkpoint that can be read safely: {error}"
+        ) from error
+    if not isinstance(entries, dict):
+        raise ValueError(
+            f"{path}: wanted a dictionary, found {type(entries).__name__}."
+        )
+    return entries
+
+
+def _encoder(entries: _Entries, latent_size: int) -> PyTree:
+    layers = {}
+    for channels, (ours, theirs) in zip((1, 64, 64), _ENCODER.items(), strict=True):
+        kernel = entries.array(f"{theirs}.weight", (64, channels, 4, 4))
+        layers[ours] = {
+            "kernel": kernel.transpose(
+                2, 3, 1, 0
+            ),  # [out, in, H, W] to [H, W, in, out]
+            "bias": entries.array(f"{theirs}.bias", (64,)),
+        }
+    dense = entries.array("fc_mean.weight", (latent_size, 64 * 7 * 7))
+    dense = dense.reshape(latent_size, *_MAPS).transpose(2, 3, 1, 0)
+    layers["Dense_0"] = {
+        "kernel": dense.reshape(-1, latent_size),  # rows by height, width, channel
+        "bias": entries.array("fc_mean.bias", (latent_size,)),
+    }
+    return _as_parameters(layers)
+
+
+def _decoder(entries: _Entries, latent_size: int) -> PyTree:
+    dense = entries.array("fc.0.weight", (64 * 7 * 7, latent_size))
+    bias = entries.array("fc.0.bias", (64 * 7 * 7,))
+    layers = {
+        "Dense_0": {
+            "kernel": dense.reshape(*_MAPS, -1)
+            .transpose(3, 1, 2, 0)
+            .reshape(latent_size, -1),
+            "bias": bias.reshape(_MAPS).transpose(1, 2, 0).reshape(-1),
+        }
+    }
+    for features, (ours, theirs) in zip((64, 64, 1), _DECODER.items(), strict=True):
+        kernel = entries.array(f"{theirs}.weight", (64, features, 4, 4))
+        # [in, out, H, W], applied as a transpose: our kernel is its mirror image.
+        layers[ours] = {
+            "kernel": kernel[:, :, ::-1, ::-1].transpose(2, 3, 0, 1),
+            "bias": entries.array(f"{theirs}.bias", (features,)),
+        }
+    return _as_parameters(layers)
+
+
+def _operators(entries: _Entries, latent_size: int) -> Any:
+    """Unfold `Psi [d*d, M]`, whose columns hold the operators column by column."""
+    stacked = entries.array("Psi", (latent_size**2, None))
+    square = stacked.T.reshape(-1, latent_size, latent_size)
+    return jnp.asarray(square.transpose(0, 2, 1))
+
+
+def _anchors(entries: _Entries, num_classes: int) -> Any:
+    images = entries.array("anchors", (None, 1, 28, 28))[:, 0]
+    if len(images) == 0 or len(images) % num_classes:
+        raise ValueError(
+            f"anchors: wanted as many for each of {num_classes} classes, found "
+            f"{len(images)}."
+        )
+    return jnp.asarray(images.reshape(num_classes, -1, 28, 28))
+
+
+def _as_parameters(layers: dict[str, dict[str, np.ndarray]]) -> PyTree:
+    arrays = {
+        name: {kind: jnp.asarray(np.ascontiguousarray(x)) for kind, x in layer.items()}
+        for name, layer in layers.items()
+    }
+    return {"params": arrays}
