@@ -1,8 +1,8 @@
 """Reads the checkpoints that the paper's authors published; runs no code of theirs.
 
 The one user of PyTorch, which is an extra (`pip install 'vaells_jax[published]'`) and
-is imported only here. The files are pickles; PyTorch's restricted reader admits tensors,
-numbers and containers alone, and NumPy's scalars where older files hold them.
+is imported only here. The files are pickles; PyTorch's restricted reader admits
+tensors, numbers and containers alone, and the NumPy scalars of older files.
 """
 
 import contextlib
