@@ -94,6 +94,8 @@ def init_state(
     )
     shape = (num_operators, latents.shape[-1], latents.shape[-1])
     operators = operator_std * jax.random.normal(operator_key, shape, latents.dtype)
+    if anchors is not None:
+        anchors = jnp.array(anchors)  # steps donate their state, not the caller's array
     params = Params(encoder, decoder, operators, anchors)
     transform = make_optimizer(optimizer, warm_up_steps=0, phase="joint")
     return TrainState(
