@@ -7,6 +7,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
@@ -82,13 +83,13 @@ def prepare(config: ExperimentConfig) -> Problem:
 
 def manifold(run: Run, count: int = 2001) -> np.ndarray:
     """Return the noiseless circles in the space of the data, `[2, count, 20]`."""
-    angles = np.linspace(0.0, 2.0 * np.pi, count)
-    labels = np.arange(len(CIRCLE_RADII))[:, None]
-    plane = circle_point(
-        np.broadcast_to(angles, (len(labels), count)),
-        np.broadcast_to(labels, (len(labels), count)),
-    )
-    return np.asarray(plane, float) @ np.asarray(run.problem.data.lift, float).T
+    angles = jnp.linspace(0.0, 2.0 * jnp.pi, count)
+    circles = [
+        circle_point(angles, jnp.full(count, label))
+        for label in range(len(CIRCLE_RADII))
+    ]
+    lift = np.asarray(run.problem.data.lift, np.float64)
+    return np.asarray(circles, np.float64) @ lift.T
 
 
 def evaluate(run: Run) -> dict[str, Any]:

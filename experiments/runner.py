@@ -178,7 +178,8 @@ def train_or_restore(problem: Problem, workdir: pathlib.Path, *, train: bool) ->
         optimizer=config.optimizer,
         operator_std=config.model.operator_std,
     )
-    state = state.replace(params=_start(state.params, problem))
+    started = _start(state.params, problem)
+    state = state.replace(params=started)  # type: ignore[attr-defined]
     checkpoints = Checkpoints(workdir / "checkpoints")
     if checkpoints.latest_step() is not None:
         state = checkpoints.restore(state)

@@ -100,9 +100,11 @@ def latent_space(run: Run) -> Space:
     params, model = run.state.params, run.model
     options = InferenceOptions(search="global", l1_weight=model.prior_search.l1_weight)
     dominant = structure.spectrum(params.operators).dominant
+    # Every search draws from the same key: they are answers, not samples.
     search = lambda operators, starts, ends: _search(
-        run.key, operators, jnp.asarray(starts), jnp.asarray(ends), options=options
-    )
+        jax.random.clone(run.key), operators, jnp.asarray(starts), jnp.asarray(ends),
+        options=options,
+    )  # fmt: skip
 
     def path(starts, ends, times):
         found, _ = search(params.operators, starts, ends)
@@ -150,7 +152,7 @@ def measure(run: Run, curves: np.ndarray) -> dict[str, Any]:
     space = latent_space(run)
     latents = np.asarray(space.encode(data.test.inputs))
     spectrum = structure.spectrum(run.state.params.operators)
-    correlations, residual = _orbits(data, space, latents)
+    correlations, residual = _orbits(data, space, latents, spectrum)
     starts, ends, labels = draw_pairs(data, NUM_PATHS)
     score = functools.partial(
         structure.path_score, starts, ends, labels,
@@ -167,7 +169,8 @@ def measure(run: Run, curves: np.ndarray) -> dict[str, Any]:
         "orbit_rank_correlation": merit(
             float(np.min(correlations)),
             "Spearman of position and coefficient from one anchor of a class along the "
-            "dominant operator's orbit, test points; the least of the classes",
+            "dominant operator's orbit, test points (on circles those within 3/8 of a "
+            "turn); the least of the classes",
             per_class=correlations,
         ),
         "transport_residual": merit(
@@ -250,7 +253,7 @@ def prior_samples(run: Run, space: Space, count: int) -> tuple[np.ndarray, np.nd
     found = _closest_coefficients(data, space, anchors)
     spread = np.abs(found).mean(axis=0)
     each = count // len(anchors)
-    coefficient_key, noise_key = jax.random.split(run.key)
+    coefficient_key, noise_key = jax.random.split(jax.random.clone(run.key))
     shape = (len(anchors), each, len(operators))
     coefficients = sample_laplace(coefficient_key, shape, 1.0) * spread
     noise = jax.random.normal(noise_key, (len(anchors), each, anchors.shape[-1]))
@@ -282,8 +285,9 @@ def _anchor_pairs(data, anchors, latents):
     return own.reshape(-1, own.shape[-1]), ends.reshape(-1, own.shape[-1])
 
 
-def _orbits(data, space, latents):
+def _orbits(data, space, latents, spectrum):
     """Return each class's rank correlation and the median transport residual."""
+    turning = abs(spectrum.eigenvalues[spectrum.dominant, 0].imag)
     anchors = np.asarray(space.encode(data.anchors.reshape(-1, LIFTED_DIM)))
     starts, ends = _anchor_pairs(data, anchors, latents)
     found, reached = (np.asarray(x) for x in space.orbit(starts, ends))
@@ -291,19 +295,29 @@ def _orbits(data, space, latents):
     residuals = structure.relative_residuals(latents, reached.reshape(-1, count, 2))
     middle = count // 2
     coefficients = found.reshape(-1, count)[:, middle]
-    labels, positions = (np.asarray(x) for x in data.test[3:1:-1])
+    labels, positions = np.asarray(data.test.labels), np.asarray(data.test.positions)
+    closed = data.anchors.shape[0] > 1
+    if closed and turning:
+        # Whole turns lead to the same point: the shortest path counts.
+        coefficients = _wrap(coefficients, 2 * np.pi / turning)
     correlations = []
     for label in np.unique(labels):
         chosen = labels == label
         offset = positions[chosen] - float(data.anchor_positions[label, middle])
-        if data.anchors.shape[0] > 1:
-            # Circles close: the half turn is where one coefficient becomes the other.
-            offset = (offset + np.pi) % (2 * np.pi) - np.pi
-        kept = np.abs(offset) < 0.9 * np.pi
+        kept = np.full(offset.shape, True)
+        if closed:
+            # Half a turn away both directions are as short: the sign is anyone's.
+            offset = _wrap(offset, 2 * np.pi)
+            kept = np.abs(offset) < 0.75 * np.pi
         correlations.append(
             structure.rank_correlation(offset[kept], coefficients[chosen][kept])
         )
     return correlations, float(np.median(residuals))
+
+
+def _wrap(values, period):
+    """Bring values into half a period either way."""
+    return (values + period / 2) % period - period / 2
 
 
 def _relative_error(outputs, inputs):
@@ -372,7 +386,7 @@ def _path_figure(run, space, latents):
     """Draw two inferred paths, long ones, of different classes where there are any."""
     data = run.problem.data
     labels, positions = np.asarray(data.test.labels), np.asarray(data.test.positions)
-    pairs = []
+    pairs: list[list[int]] = []
     for label in (0, len(data.anchors) - 1):
         members = np.flatnonzero(labels == label)
         order = members[np.argsort(positions[members])]

@@ -13,9 +13,9 @@ from jaxtyping import Array, Float, Int
 
 Points = Float[Array | np.ndarray, "n x"]
 Curves = Float[Array | np.ndarray, "C K x"]
-PathFunction = Callable[[np.ndarray, np.ndarray, np.ndarray], Array | np.ndarray]
+PathFunction = Callable[..., Array | np.ndarray]
 """From starts `[P, d]`, ends `[P, d]` and times `[T]` to latent paths `[P, T, d]`."""
-BatchFunction = Callable[[np.ndarray], Array | np.ndarray]
+BatchFunction = Callable[..., Array | np.ndarray]
 """From points `[n, x]` to points `[n, y]`."""
 
 _CHUNK = 2048
@@ -85,7 +85,7 @@ def spectrum(operators: Float[Array | np.ndarray, "M d d"]) -> Spectrum:
     operators = np.asarray(operators, float)
     if operators.ndim != 3 or operators.shape[1] != operators.shape[2]:
         raise ValueError(f"operators: got {operators.shape}, wanted [M, d, d].")
-    norms = np.sqrt(np.sum(operators**2, axis=(1, 2)))
+    norms = np.sqrt(np.einsum("mij,mij->m", operators, operators))
     values = np.linalg.eigvals(operators).astype(complex)
     order = np.argsort(-values.imag, axis=1, kind="stable")
     values = np.take_along_axis(values, order, axis=1)
@@ -106,7 +106,7 @@ def rank_correlation(
             "same [n] with n at least 2."
         )
     ranks = [np.argsort(np.argsort(np.asarray(values))) for values in (first, second)]
-    return float(abs(np.corrcoef(ranks)[0, 1]))
+    return float(abs(np.asarray(np.corrcoef(ranks))[0, 1]))
 
 
 def relative_residuals(
@@ -167,8 +167,8 @@ def path_score(
     """
     starts, ends, labels = (np.asarray(x) for x in (starts, ends, labels))
     times = np.linspace(0.0, 1.0, num_points)
-    latents = [np.asarray(encode(points)) for points in (starts, ends)]
-    paths = np.asarray(path(*latents, times))
+    first, last = np.asarray(encode(starts)), np.asarray(encode(ends))
+    paths = np.asarray(path(first, last, times))
     points = np.asarray(decode(paths.reshape(-1, paths.shape[-1])), float)
     curves = np.asarray(curves, float)
     owner = np.repeat(labels, num_points)
@@ -247,7 +247,7 @@ def _locate_on_curve(points, curve):
     lengths = _arc_lengths(curve)
     candidates = []
     for first in (nearest - 1, nearest):
-        first = np.clip(first, 0, len(curve) - 2)
+        first = first % (len(curve) - 1)  # a closed curve goes on at its start
         chord = curve[first + 1] - curve[first]
         offset = points - curve[first]
         share = np.sum(offset * chord, axis=1) / np.sum(chord**2, axis=1)

@@ -62,7 +62,7 @@ def embeddings(
         points = np.asarray(points)
         shown = _draw_points(axes, points, values, value_name)
         _frame(axes, points, name)
-    if np.issubdtype(values.dtype, np.integer):
+    if shown is None:
         all_axes[0].legend(fontsize=TICK_SIZE)
     else:
         bar = figure.colorbar(shown, ax=all_axes, shrink=0.8)
@@ -98,7 +98,9 @@ def operator_orbits(
     names = names or [f"Operator {m + 1}" for m in range(len(orbits))]
     figure, all_axes = _panels(len(orbits), title)
     for axes, name, curves in zip(all_axes, names, orbits, strict=True):
-        axes.scatter(*latents.T, s=5, color=GREY, alpha=0.45, linewidths=0)
+        axes.scatter(
+            latents[:, 0], latents[:, 1], s=5, color=GREY, alpha=0.45, linewidths=0
+        )
         for curve in curves:
             _draw_path(axes, curve)
         # An orbit may leave the picture: the points say what the picture is.
@@ -134,11 +136,17 @@ def anchor_samples(
         colour = PALETTE[index % len(PALETTE)]
         marker = _MARKERS[index % len(_MARKERS)]
         axes.scatter(
-            *points.T, s=7, marker=marker, color=colour, alpha=0.5, linewidths=0
+            points[:, 0],
+            points[:, 1],
+            s=7,
+            marker=marker,
+            color=colour,
+            alpha=0.5,
+            linewidths=0,
         )
         axes.scatter(
-            *anchor, s=75, marker=marker, color=colour, edgecolors="black", zorder=3,
-            label=f"{index + 1}",
+            anchor[0], anchor[1], s=75, marker=marker, color=colour, zorder=3,
+            edgecolors="black", label=f"{index + 1}",
         )  # fmt: skip
     axes.legend(title="anchor", fontsize=TICK_SIZE, title_fontsize=TICK_SIZE)
     _frame(axes, samples.reshape(-1, 2), "")
@@ -166,15 +174,17 @@ def inferred_paths(
         raise ValueError(f"paths: got {paths.shape}, wanted [P, T, 2]")
     figure, all_axes = _panels(len(paths), title)
     for axes, path in zip(all_axes, paths, strict=True):
-        axes.scatter(*latents.T, s=5, color=GREY, alpha=0.45, linewidths=0)
+        axes.scatter(
+            latents[:, 0], latents[:, 1], s=5, color=GREY, alpha=0.45, linewidths=0
+        )
         _draw_path(axes, path)
         for place, marker, colour, name in (
             (path[0], "o", PALETTE[0], "start"),
             (path[-1], "s", PALETTE[1], "end"),
         ):
             axes.scatter(
-                *place, s=45, marker=marker, color=colour, edgecolors="black",
-                zorder=3, label=name,
+                place[0], place[1], s=45, marker=marker, color=colour, zorder=3,
+                edgecolors="black", label=name,
             )  # fmt: skip
         _frame(axes, latents, "")
     all_axes[0].legend(fontsize=TICK_SIZE)
@@ -220,10 +230,9 @@ def _frame(axes: Axes, points: np.ndarray, name: str) -> None:
     plain_axes(axes)
     low, high = points.min(axis=0), points.max(axis=0)
     half = (0.5 + _MARGIN) * max(float(np.max(high - low)), 1e-6)
-    for limits, middle in zip(
-        (axes.set_xlim, axes.set_ylim), (low + high) / 2, strict=True
-    ):
-        limits(middle - half, middle + half)
+    x, y = (low + high) / 2
+    axes.set_xlim(x - half, x + half)
+    axes.set_ylim(y - half, y + half)
     axes.plot(0.0, 0.0, "+", color="black", ms=8, mew=1.0)
     axes.set_aspect("equal")
     axes.set_title(name, fontsize=LABEL_SIZE, loc="left", parse_math=False)
