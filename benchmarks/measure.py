@@ -35,11 +35,12 @@ def measure(run, problems: PairProblems, judged: np.ndarray, repeats: int) -> di
     began = time.perf_counter()
     jax.block_until_ready(run(*arrays))
     first = time.perf_counter() - began
-    seconds = []
+    seconds, cpu_seconds = [], []
     for _ in range(repeats):
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         found = jax.block_until_ready(run(*arrays))
         seconds.append(time.perf_counter() - began)
+        cpu_seconds.append(time.process_time() - began_cpu)
     middle = float(np.median(seconds))
     n = min(len(judged), len(problems.start))
     coefficients = np.asarray(found)[:n]
@@ -49,6 +50,7 @@ def measure(run, problems: PairProblems, judged: np.ndarray, repeats: int) -> di
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "pairs_per_second": len(problems.start) / middle,
+        "pairs_per_cpu_second": len(problems.start) / float(np.median(cpu_seconds)),
         "seconds": seconds,
         "within_authors": float(np.mean(reached <= judged[:n] + TOLERANCE)),
         "mean_objective": float(reached.mean()),

@@ -12,6 +12,7 @@ COLUMNS = (
     ("family", "{:<18}"),
     ("batch", "{:>8}"),
     ("pairs_per_second", "{:>11.0f}"),
+    ("pairs_per_cpu_second", "{:>9.0f}"),
     ("ratio", "{:>8.0f}"),
     ("within_authors", "{:>8.4f}"),
     ("mean_objective", "{:>9.5f}"),
@@ -23,6 +24,7 @@ COLUMNS = (
 TITLES = {
     "pairs_per_second": "pairs/s",
     "ratio": "x auth.",
+    "pairs_per_cpu_second": "/cpu-s",
     "within_authors": "share ok",
     "mean_objective": "mean E",
     "authors_mean_objective": "authors E",

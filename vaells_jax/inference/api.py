@@ -62,22 +62,31 @@ def _infer(key, operators, start, end, options, devices) -> CoefficientFit:
     dtype = jnp.result_type(operators, start, end)
     operators, start, end = (jnp.asarray(x, dtype) for x in (operators, start, end))
     leading = jnp.broadcast_shapes(start.shape[:-1], end.shape[:-1])
+    count, size = math.prod(leading), operators.shape[0]
+    if count == 0:
+        return _empty_fit(leading, size, dtype)
     start, end = (
-        jnp.broadcast_to(x, (*leading, x.shape[-1])).reshape(-1, x.shape[-1])
+        jnp.broadcast_to(x, (*leading, x.shape[-1])).reshape(count, -1)
         for x in (start, end)
     )
-    initial = _draw_starts(key, options, (*leading, operators.shape[0]), dtype)
-    initial = initial.reshape(options.restarts, -1, operators.shape[0])
+    initial = _draw_starts(key, options, (*leading, size), dtype)
+    initial = initial.reshape(options.restarts, count, size)
     search = _batching_search(options)
     search = spread(search, devices) if devices else search
     still = jax.lax.stop_gradient
-    # The kernels keep the batch last and broadcast against it from the left, which a
-    # user's strict setting would refuse.
-    with jax.numpy_rank_promotion("allow"):
-        fit = search(still(operators), initial, still(start), still(end))
+    fit = search(still(operators), initial, still(start), still(end))
     if options.differentiable:
         fit = _with_derivative(fit, operators, start, end, options)
     return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), fit)
+
+
+def _empty_fit(leading, size, dtype) -> CoefficientFit:
+    return CoefficientFit(
+        coefficients=jnp.zeros((*leading, size), dtype),
+        objective=jnp.zeros(leading, dtype),
+        converged=jnp.zeros(leading, bool),
+        iterations=jnp.zeros(leading, int),
+    )
 
 
 def _with_derivative(fit, operators, start, end, options) -> CoefficientFit:
@@ -110,7 +119,10 @@ def _batching_search(options: InferenceOptions):
 
     @jax.custom_batching.custom_vmap
     def search(operators, initial, start, end):
-        return _search(operators, initial, start, end, options)
+        # The kernels keep the batch last and broadcast against it from the left, which
+        # a user's strict setting would refuse.
+        with jax.numpy_rank_promotion("allow"):
+            return _search(operators, initial, start, end, options)
 
     @search.def_vmap
     def search_examples(examples, in_batched, operators, initial, start, end):

@@ -129,9 +129,18 @@ def _in_blocks(problem, bank, pairs, search, max_iterations):
 
 
 def _scan_and_polish(problem, bank, initial, searchable, max_iterations):
+    """Polish the scan's best point, and the shortest that might be as good."""
     del initial
-    best = jnp.argmin(score_bank(problem, bank), axis=1)
-    return search_batch(problem, bank[best], searchable, max_iterations)
+    scores = score_bank(problem, bank)
+    best = jnp.argmin(scores, axis=1)
+    # A minimum between two points of the scan may look this much worse than it is.
+    spacing = 2 * LONGEST_SCAN / (SCAN - 1)
+    blur = 0.5 * (0.5 * spacing) ** 2 * jnp.sum(problem.end**2, axis=1)
+    close = scores <= (jnp.min(scores, axis=1) + blur)[:, None]
+    shortest = jnp.argmin(jnp.where(close, jnp.abs(bank[:, 0]), jnp.inf), axis=1)
+    starts = bank[jnp.stack([best, shortest], axis=1)]
+    found = _search_candidates(problem, starts, searchable, max_iterations)
+    return _choose(problem, found)
 
 
 def _score_and_refine(problem, bank, initial, searchable, max_iterations):
@@ -149,13 +158,19 @@ def _score_and_refine(problem, bank, initial, searchable, max_iterations):
     u, energy, status, iterations = _search_candidates(
         problem, first[0][rows, order], searchable, max_iterations
     )
+    spent = iterations + first[3][rows, order]
+    return _choose(problem, (u, energy, status, spent))
+
+
+def _choose(problem, found):
+    """Keep every pair's best candidate, and among equals the shortest path."""
+    u, energy, status, iterations = found
     best = jnp.min(energy, axis=1, keepdims=True)
     tie = TIE * jnp.sum(problem.end * problem.end, axis=1, keepdims=True)
     length = jnp.where(energy <= best + tie, jnp.sum(jnp.abs(u), axis=2), jnp.inf)
     chosen = jnp.argmin(length, axis=1)
-    pick = lambda x: x[jnp.arange(pairs), chosen]
-    spent = pick(iterations) + pick(first[3][rows, order])
-    return pick(u), pick(energy), pick(status), spent
+    rows = jnp.arange(energy.shape[0])
+    return tuple(x[rows, chosen] for x in (u, energy, status, iterations))
 
 
 def _search_candidates(problem, starts, searchable, max_iterations):

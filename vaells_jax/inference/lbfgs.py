@@ -18,7 +18,7 @@ from vaells_jax.inference.gauss_newton import CONVERGED, STALLED
 HISTORY = 5
 LINE_SEARCH_STEPS = 15
 # Norm of the gradient at which a pair is done, relative to the scale of the problem.
-GRADIENT_TOLERANCE = 1e-3
+GRADIENT_TOLERANCE = 3e-4
 CPU_LANES = 32
 
 
@@ -30,7 +30,7 @@ def _outside(dtype) -> Array:
 def _lanes_value_and_gradient(operators, l1_weights, u, start, end):
     """Evaluate batch-last lanes; outside the kernel's range the energy is huge."""
     jet = energy_jet(Problem(operators, l1_weights, start, end), u)
-    gradient = jet.gradient + l1_weights[:, None] * jnp.sign(u)
+    gradient = jet.gradient + l1_weights * jnp.sign(u)
     inside = jnp.isfinite(jet.energy)
     return jnp.where(inside, jet.energy, _outside(u.dtype)), jnp.where(
         inside, gradient, 0.0
@@ -41,7 +41,7 @@ def _lanes_value_and_gradient(operators, l1_weights, u, start, end):
 def _value_and_gradient(u, operators, l1_weights, start, end):
     """Evaluate one pair's objective; `vmap` evaluates all of them batch-last."""
     value, gradient = _lanes_value_and_gradient(
-        operators, l1_weights, u[:, None], start[:, None], end[:, None]
+        operators, l1_weights[:, None], u[:, None], start[:, None], end[:, None]
     )
     return value[0], gradient[:, 0]
 
@@ -53,13 +53,12 @@ def _value_and_gradient_of_lanes(
     # The lanes of one search share their operators. jaxopt's `cond`s broadcast every
     # operand, these among them, so any copy will do.
     operators = operators[0] if in_batched[1] else operators
-    l1_weights = l1_weights[0] if in_batched[2] else l1_weights
     lane = lambda column, batched: (
         column.T if batched else jnp.tile(column[:, None], (1, axis_size))
     )
     value, gradient = _lanes_value_and_gradient(
         operators,
-        l1_weights,
+        lane(l1_weights, in_batched[2]),
         lane(u, in_batched[0]),
         lane(start, in_batched[3]),
         lane(end, in_batched[4]),
@@ -89,12 +88,16 @@ def lbfgs_batch(
 
     def one_pair(columns):
         u, start, end, usable = columns
-        result = solver.run(u, problem.operators, problem.l1_weights, start, end)
+        # The objective's curvature is about ||start||^2. Measured in that unit it is
+        # about one, and a first step along the gradient stays in the valley.
+        unit = jnp.where(usable, jnp.sum(start * start), 1.0)
+        pair = (start / jnp.sqrt(unit), end / jnp.sqrt(unit))
+        result = solver.run(u, problem.operators, problem.l1_weights / unit, *pair)
         state = result.state
         known = usable & (state.value < _outside(u.dtype))
         converged = known & (state.error <= solver.tol)
         status = jnp.where(converged, CONVERGED, STALLED)
-        energy = jnp.where(known, state.value, jnp.nan)
+        energy = jnp.where(known, unit * state.value, jnp.nan)
         return result.params, energy, status, state.iter_num
 
     columns = (initial, problem.start, problem.end, searchable)
