@@ -169,8 +169,8 @@ def measure(run: Run, curves: np.ndarray) -> dict[str, Any]:
         "orbit_rank_correlation": merit(
             float(np.min(correlations)),
             "Spearman of position and coefficient from one anchor of a class along the "
-            "dominant operator's orbit, test points (on circles those within 3/8 of a "
-            "turn); the least of the classes",
+            "dominant operator's orbit, test points (on circles one turn from the "
+            "anchor on, 1/40 left out at its ends); the least of the classes",
             per_class=correlations,
         ),
         "transport_residual": merit(
@@ -298,26 +298,21 @@ def _orbits(data, space, latents, spectrum):
     labels, positions = np.asarray(data.test.labels), np.asarray(data.test.positions)
     closed = data.anchors.shape[0] > 1
     if closed and turning:
-        # Whole turns lead to the same point: the shortest path counts.
-        coefficients = _wrap(coefficients, 2 * np.pi / turning)
+        # Whole turns lead to the same point: count from the anchor on, one way round.
+        coefficients = coefficients % (2 * np.pi / turning)
     correlations = []
     for label in np.unique(labels):
         chosen = labels == label
         offset = positions[chosen] - float(data.anchor_positions[label, middle])
         kept = np.full(offset.shape, True)
         if closed:
-            # Half a turn away both directions are as short: the sign is anyone's.
-            offset = _wrap(offset, 2 * np.pi)
-            kept = np.abs(offset) < 0.75 * np.pi
+            offset = offset % (2 * np.pi)
+            # Beside the anchor, noise decides whether a point comes first or last.
+            kept = np.abs(offset - np.pi) < 0.95 * np.pi
         correlations.append(
             structure.rank_correlation(offset[kept], coefficients[chosen][kept])
         )
     return correlations, float(np.median(residuals))
-
-
-def _wrap(values, period):
-    """Bring values into half a period either way."""
-    return (values + period / 2) % period - period / 2
 
 
 def _relative_error(outputs, inputs):
