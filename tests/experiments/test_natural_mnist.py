@@ -38,6 +38,7 @@ def test_whole_job_from_an_empty_folder(trained):
     assert results["step"] == 12
     assert 0 < results["results"]["mse"]["value"] < 1
     assert results["results"]["mse"]["paper"] is None  # the paper's is MNIST's
+    assert -2000 < results["results"]["log_likelihood"]["value"] < -720
     lines = MetricsLog.read(trained / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 13))
     assert {line["phase"] for line in lines} == {"warm_up", "network", "operators"}

@@ -153,16 +153,42 @@ def reconstruction_term(
     weights: LossWeights,
 ) -> Float[Array, ""]:
     """Return `1/2 zeta_1 ||x - g(z)||^2` averaged over samples and examples, nats."""
-    outputs = decode_scaled(decoder, latents, model=model)
-    errors = (outputs - jnp.expand_dims(batch.inputs, 1)) ** 2
-    squared = jnp.sum(errors, axis=tuple(range(2, errors.ndim)))
-    return 0.5 * weights.reconstruction * jnp.mean(squared)
+    return -jnp.mean(log_images(decoder, batch, latents, model=model, weights=weights))
 
 
 def posterior_term(
     operators: Float[Array, "M d d"], paths: Paths, weights: LossWeights
 ) -> Float[Array, ""]:
     """Return log q(z|x), eq. 11, averaged over samples and examples, nats."""
+    return jnp.mean(log_posteriors(operators, paths, weights))
+
+
+def prior_term(
+    operators: Float[Array, "M d d"], paths: Paths, weights: LossWeights
+) -> Float[Array, ""]:
+    """Return -log p(z), eq. 7 or 12, averaged over samples and examples, nats."""
+    return -jnp.mean(log_priors(operators, paths, weights))
+
+
+def log_images(
+    decoder: PyTree,
+    batch: Batch,
+    latents: Float[Array, "B S d"],
+    *,
+    model: Model,
+    weights: LossWeights,
+) -> Float[Array, "B S"]:
+    """Return log p(x|z) of each sample without its constant `C_1`, in nats."""
+    outputs = decode_scaled(decoder, latents, model=model)
+    errors = (outputs - jnp.expand_dims(batch.inputs, 1)) ** 2
+    squared = jnp.sum(errors, axis=tuple(range(2, errors.ndim)))
+    return -0.5 * weights.reconstruction * squared
+
+
+def log_posteriors(
+    operators: Float[Array, "M d d"], paths: Paths, weights: LossWeights
+) -> Float[Array, "B S"]:
+    """Return log q(z|x), eq. 11, of each sample without its constant, in nats."""
     density = lambda mean, z, c: log_posterior(
         z,
         mean,
@@ -172,14 +198,13 @@ def posterior_term(
         l1_weight=weights.posterior_l1,
     )
     per_sample = jax.vmap(jax.vmap(density, (None, 0, 0)))
-    values = per_sample(paths.latent_means, paths.latents, paths.posterior_coefficients)
-    return jnp.mean(values)
+    return per_sample(paths.latent_means, paths.latents, paths.posterior_coefficients)
 
 
-def prior_term(
+def log_priors(
     operators: Float[Array, "M d d"], paths: Paths, weights: LossWeights
-) -> Float[Array, ""]:
-    """Return -log p(z), eq. 7 or 12, averaged over samples and examples, nats.
+) -> Float[Array, "B S"]:
+    """Return log p(z), eq. 7 or 12, of each sample without its constant, in nats.
 
     With the closest anchor only, only its path is transported and differentiated.
     """
@@ -201,10 +226,9 @@ def prior_term(
         return log_prior(components)
 
     per_sample = jax.vmap(jax.vmap(density, (None, 0, 0, 0)))
-    values = per_sample(
+    return per_sample(
         paths.anchor_means, paths.latents, paths.prior_coefficients, paths.anchor_index
     )
-    return -jnp.mean(values)
 
 
 def operator_norm_term(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from vaells_jax.inference import InferenceOptions, infer_coefficients
@@ -220,8 +221,9 @@ def _check_labels(labels, classes):
     """Raise a ValueError for labels outside the classes, where they are concrete."""
     if isinstance(labels, jax.core.Tracer):
         return
-    if int(labels.min()) < 0 or int(labels.max()) >= classes:
+    found = np.asarray(labels)
+    if found.min() < 0 or found.max() >= classes:
         raise ValueError(
             f"labels must lie in 0..{classes - 1}, the classes that have anchors; got "
-            f"{int(labels.min())}..{int(labels.max())}."
+            f"{found.min()}..{found.max()}."
         )

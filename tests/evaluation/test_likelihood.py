@@ -1,0 +1,114 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+
+from tests import reference
+from tests.conftest import load_reference
+from vaells_jax import Batch, Model, dense_networks
+from vaells_jax.evaluation.likelihood import (
+    ImportanceTerms,
+    importance_terms,
+    log_likelihood,
+)
+from vaells_jax.model.objective import log_posteriors, log_priors
+from vaells_jax.model.paths import Paths
+from vaells_jax.model.types import LossWeights
+
+UNIT = LossWeights(prior_l1=1.0)
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return load_reference("natural_mnist_likelihood.npz")
+
+
+def recorded_paths(recorded, published, closest):
+    """Put the recorded samples and coefficients into our record."""
+    anchors = published["batch_anchor_latents"].reshape(10, 8, 6)[recorded["labels"]]
+    index = jnp.array(recorded["prior_objectives"].argmin(-1)) if closest else None
+    return Paths(
+        latent_means=jnp.array(recorded["latent_means"]),
+        latents=jnp.array(recorded["samples"]),
+        anchor_means=jnp.array(anchors),
+        posterior_coefficients=jnp.array(recorded["posterior_coefficients"]),
+        prior_coefficients=jnp.array(recorded["prior_coefficients"]),
+        anchor_index=index,
+        converged=jnp.ones(()),
+    )
+
+
+@pytest.mark.parametrize("closest", [False, True])
+def test_recorded_latent_terms(closest, recorded, natural_mnist_reference, x64):
+    operators = jnp.array(natural_mnist_reference["operators"])
+    paths = recorded_paths(recorded, natural_mnist_reference, closest)
+    tolerance = 1e-6 if x64 else 1e-4
+    np.testing.assert_allclose(
+        jax.jit(lambda: log_posteriors(operators, paths, UNIT))(),
+        recorded["log_posterior"], rtol=tolerance, atol=tolerance,
+    )  # fmt: skip
+    np.testing.assert_allclose(
+        jax.jit(lambda: log_priors(operators, paths, UNIT))(),
+        recorded["log_prior_closest" if closest else "log_prior"],
+        rtol=tolerance,
+        atol=tolerance,
+    )
+
+
+def test_recorded_estimates(recorded):
+    terms = ImportanceTerms(
+        *(
+            jnp.array(recorded[name])
+            for name in ("log_likelihood_of_image", "log_prior", "log_posterior")
+        )
+    )
+    np.testing.assert_allclose(terms.log_likelihood(), recorded["LL"], rtol=1e-6)
+
+
+def test_terms_of_the_image_agree_with_the_oracle(tiny_model, tiny_params, tiny_batch):
+    model = dataclasses.replace(tiny_model, closest_anchor=False)
+    from vaells_jax.model.paths import decode_scaled, infer_paths
+
+    paths = jax.jit(lambda p: infer_paths(
+        p, jax.random.key(0), tiny_batch, model=model, weights=UNIT
+    ))(tiny_params)  # fmt: skip
+    terms = importance_terms(tiny_params, tiny_batch, paths, model=model)
+    outputs = np.asarray(decode_scaled(tiny_params.decoder, paths.latents, model=model))
+    errors = outputs - np.asarray(tiny_batch.inputs)[:, None]
+    wanted = -0.5 * (errors**2).sum(-1) - 2.5 * np.log(2 * np.pi)
+    np.testing.assert_allclose(terms.log_image, wanted, rtol=1e-4)
+    b, s = 2, 1
+    own = reference.log_density(
+        *(np.asarray(x) for x in (paths.latents[b, s], paths.latent_means[b],
+          tiny_params.operators, paths.posterior_coefficients[b, s])), 1.0, 1.0,
+    )  # fmt: skip
+    np.testing.assert_allclose(terms.log_posterior[b, s], own, rtol=1e-3, atol=1e-4)
+    logs = np.asarray(terms.log_image + terms.log_prior - terms.log_posterior)
+    wanted = scipy.special.logsumexp(logs, axis=1) - np.log(3)
+    np.testing.assert_allclose(terms.log_likelihood(), wanted, rtol=1e-5)
+
+
+def test_chunks_change_no_shape_and_few_digits(tiny_params, tiny_batch, monkeypatch):
+    model = Model(
+        dense_networks(2, 5, hidden=4), latent_scale=2.0, num_samples=200,
+        coefficient_rate=20.0,
+    )  # fmt: skip
+    batch = Batch(
+        jnp.concatenate([tiny_batch.inputs] * 2)[:7],
+        jnp.concatenate([tiny_batch.labels] * 2)[:7],
+    )
+    monkeypatch.setattr("vaells_jax.evaluation.likelihood.PATHS_AT_ONCE", 2_400)
+    found = log_likelihood(tiny_params, jax.random.key(1), batch, model=model)
+    assert found.shape == (7,)
+    assert np.isfinite(found).all()
+    # The same data points again, with other samples: equal but for Monte-Carlo noise.
+    np.testing.assert_allclose(found[:3], found[4:], atol=1.0)
+
+
+def test_empty_batch(tiny_model, tiny_params, tiny_batch):
+    empty = Batch(tiny_batch.inputs[:0], tiny_batch.labels[:0])
+    with pytest.raises(ValueError, match="at least one example"):
+        log_likelihood(tiny_params, jax.random.key(0), empty, model=tiny_model)
