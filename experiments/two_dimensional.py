@@ -255,9 +255,9 @@ def prior_samples(run: Run, space: Space, count: int) -> tuple[np.ndarray, np.nd
     each = count // len(anchors)
     coefficient_key, noise_key = jax.random.split(jax.random.clone(run.key))
     shape = (len(anchors), each, len(operators))
-    coefficients = sample_laplace(coefficient_key, shape, 1.0) * spread
+    coefficients = np.asarray(sample_laplace(coefficient_key, shape, 1.0)) * spread
     noise = jax.random.normal(noise_key, (len(anchors), each, anchors.shape[-1]))
-    samples = _move(operators, coefficients.astype(operators.dtype), anchors)
+    samples = _move(operators, jnp.asarray(coefficients, operators.dtype), anchors)
     return np.asarray(samples + run.model.noise_std * noise), spread
 
 

@@ -31,11 +31,14 @@ def command(workdir, *more):
     return main(swiss_roll.EXPERIMENT, [*arguments, *sets, *more])
 
 
-def test_two_seeds_of_the_swiss_roll_from_an_empty_folder(tmp_path):
-    assert command(tmp_path, "--seed", "3", "--seeds", "2") == 0
+def test_two_seeds_of_the_swiss_roll_from_an_empty_folder(tmp_path, unchecked):
+    parts = ("--only", "train,evaluate")
+    assert command(tmp_path, "--seed", "3", "--seeds", "2", *parts) == 0
+    assert command(tmp_path / "seed-3", "--seed", "3", "--only", "figures") == 0
+    drawn = {path.name for path in (tmp_path / "seed-3" / "figures").iterdir()}
+    assert drawn == FIGURES
     for seed in (3, 4):
         folder = tmp_path / f"seed-{seed}"
-        assert {path.name for path in (folder / "figures").iterdir()} == FIGURES
         single = json.loads((folder / "results.json").read_text())
         assert single["seed"] == seed
         assert single["step"] == 8
