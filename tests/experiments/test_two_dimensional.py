@@ -31,6 +31,7 @@ def command(workdir, *more):
     return main(swiss_roll.EXPERIMENT, [*arguments, *sets, *more])
 
 
+@pytest.mark.slow
 def test_two_seeds_of_the_swiss_roll_from_an_empty_folder(tmp_path, unchecked):
     parts = ("--only", "train,evaluate")
     assert command(tmp_path, "--seed", "3", "--seeds", "2", *parts) == 0
@@ -84,6 +85,7 @@ def perfect_circles(workdir):
     return Run(problem, model, state, jax.random.key(1), workdir)
 
 
+@pytest.mark.slow
 def test_a_perfect_model_of_the_circles_measures_perfect(tmp_path):
     run = perfect_circles(pathlib.Path(tmp_path))
     curves = concentric_circles.manifold(run)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from vaells_jax.model.networks import (
-    convolutional_networks,
     decode,
     dense_networks,
     encode,
@@ -75,8 +74,8 @@ def test_data_must_fill_the_latent_space():
 
 
 def test_only_dense_networks_can_start_linear():
-    images = jnp.zeros((2, 28, 28))
-    params = drawn(convolutional_networks(2), images)
+    convolutional = {"params": {"Conv_0": {}, "Dense_0": {}}}
+    params = Params(convolutional, convolutional, jnp.zeros((1, 2, 2)), None)
     with pytest.raises(ValueError, match="wants dense networks"):
         linear_start(params, plane_data(), spread=1.0)
 
