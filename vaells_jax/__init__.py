@@ -16,6 +16,7 @@ from vaells_jax.model.objective import LossTerms, loss
 from vaells_jax.model.paths import Model
 from vaells_jax.model.posterior import log_posterior, sample_posterior
 from vaells_jax.model.prior import log_prior, log_prior_closest
+from vaells_jax.model.published import load_published
 from vaells_jax.model.types import Batch, LossWeights, Params
 from vaells_jax.operators.transport import generator, transport, transport_path
 from vaells_jax.training.step import TrainState, init_state, make_train_step
@@ -39,6 +40,7 @@ __all__ = [
     "generator",
     "infer_coefficients",
     "init_state",
+    "load_published",
     "log_posterior",
     "log_prior",
     "log_prior_closest",

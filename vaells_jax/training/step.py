@@ -8,7 +8,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.model.networks import init_networks
 from vaells_jax.model.objective import (
@@ -38,16 +38,17 @@ class TrainState:
     Random numbers need no state: step n uses `fold_in(key, n)`.
 
     Attributes:
-        step: Steps taken.
-        params: Networks, operators, anchors.
+        step: Steps taken, an integer scalar.
+        params: `Params`: networks, operators, anchors.
         opt_state: State of the three groups' optimisers.
-        latent_scale: `s`; chosen at the end of the warm-up where it is not given.
+        latent_scale: `s`, a scalar; chosen when the warm-up ends, if it is not given.
     """
 
-    step: Int[Array, ""]
-    params: Params
+    # Tree maps build states of placeholders too, so the fields name no array types.
+    step: Any
+    params: Any
     opt_state: Any
-    latent_scale: Float[Array, ""]
+    latent_scale: Any
 
 
 def init_state(
