@@ -119,7 +119,7 @@ def prepare(config: ExperimentConfig) -> Problem:
 
 def evaluate(run: Run) -> dict:
     """Measure the reconstruction and the likelihood of test digits."""
-    mse_key, likelihood_key = jax.random.split(run.key)
+    mse_key, likelihood_key = (jax.random.fold_in(run.key, i) for i in range(2))
     params, test = run.state.params, run.problem.data.test
     errors = reconstruction_errors(mse_key, params, test.images, model=run.model)
     model = dataclasses.replace(
@@ -194,7 +194,8 @@ def _posterior_samples(run, *, spread=0.15, noise=3.0, samples=24):
     params = run.state.params
     images = jnp.asarray(_one_of_each_class(run.problem.data))
     means = encode_scaled(params.encoder, images, model=model)
-    latents = sample_latents(run.key, params.operators, means, model=model)
+    key = jax.random.fold_in(run.key, 2)
+    latents = sample_latents(key, params.operators, means, model=model)
     return posterior_sample_grids(
         decode_scaled(params.decoder, means, model=model),
         decode_scaled(params.decoder, latents, model=model),
