@@ -33,7 +33,11 @@ def test_derivative_of_the_argmin(l1_weight, x64):
         _, forward = jax.jvp(along, (0.0,), (1.0,))
         step = 1e-5
         difference = (along(step) - along(-step)) / (2 * step)
-        smooth = np.asarray(fit.converged)
+        doubled = (along(2 * step) - along(-2 * step)) / (4 * step)
+        # Where the argmin bends within a step, differences of it prove nothing.
+        straight = np.all(np.isclose(difference, doubled, 1e-3, 1e-4), axis=-1)
+        smooth = np.asarray(fit.converged) & straight
+        assert smooth.mean() >= 0.7
         np.testing.assert_allclose(
             forward[smooth], difference[smooth], rtol=1e-4, atol=1e-5
         )
