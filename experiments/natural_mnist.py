@@ -14,7 +14,7 @@ from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelCon
 from experiments.records import MetricsLog
 from experiments.runner import Experiment, Problem, Run, gather, main
 from vaells_jax import transport_path
-from vaells_jax.data.batches import batch_indices, draw_anchors
+from vaells_jax.data.batches import draw_anchors
 from vaells_jax.data.images import NUM_CLASSES, ImageDataset, load_images
 from vaells_jax.evaluation.figures import (
     operator_eigenvalues,
@@ -111,7 +111,10 @@ def prepare(config: ExperimentConfig) -> Problem:
         example_inputs=jnp.asarray(dataset.train.images[:2]),
         anchors=anchors,
         next_batch=gather(
-            dataset.train, order_key, config.data.batch_size, batch_indices
+            dataset.train.images,
+            dataset.train.labels,
+            order_key,
+            config.data.batch_size,
         ),
         data=dataset,
     )

@@ -17,11 +17,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array
 from tqdm import tqdm
 
 from experiments.config import ExperimentConfig, claim_workdir, override
 from experiments.records import MetricsLog, write_json
+from vaells_jax.data.batches import batch_indices
 from vaells_jax.model.networks import Networks
 from vaells_jax.model.paths import Model
 from vaells_jax.model.starts import linear_start, skew
@@ -357,23 +359,27 @@ def _parser(experiment: Experiment) -> argparse.ArgumentParser:
     return parser
 
 
-def gather(split: Any, key: Array, batch_size: int, draw: Callable) -> Callable:
+def gather(
+    inputs: ArrayLike, labels: ArrayLike, key: Array, batch_size: int
+) -> Callable[[int], Batch]:
     """Return `next_batch` over arrays that lie on the device.
 
     Args:
-        split: Record with `images` and `labels`.
+        inputs: All training examples.
+        labels: The class of each.
         key: Key of the order.
         batch_size: Examples of a step.
-        draw: `batch_indices` of `vaells_jax.data.batches`.
 
     Returns:
         A function from a step's number to its batch.
     """
-    images, labels = jnp.asarray(split.images), jnp.asarray(split.labels)
+    inputs, labels = jnp.asarray(inputs), jnp.asarray(labels)
 
     @jax.jit
     def next_batch(step):
-        index = draw(key, step, num_examples=len(labels), batch_size=batch_size)
-        return Batch(images[index], labels[index])
+        index = batch_indices(
+            key, step, num_examples=len(labels), batch_size=batch_size
+        )
+        return Batch(inputs[index], labels[index])
 
     return next_batch

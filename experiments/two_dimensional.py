@@ -12,9 +12,8 @@ import numpy as np
 
 from experiments.config import ExperimentConfig
 from experiments.records import MetricsLog
-from experiments.runner import Problem, Run
+from experiments.runner import Problem, Run, gather
 from vaells_jax import infer_coefficients, transport, transport_path
-from vaells_jax.data.batches import batch_indices
 from vaells_jax.data.synthetic import LIFTED_DIM, NOISE_STD, ManifoldDataset
 from vaells_jax.evaluation import structure
 from vaells_jax.evaluation.figures import (
@@ -33,7 +32,6 @@ from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.distributions import sample_laplace
 from vaells_jax.model.networks import dense_networks
 from vaells_jax.model.paths import decode_scaled, encode_scaled
-from vaells_jax.model.types import Batch
 
 NUM_PATHS = 200
 NUM_SAMPLES = 2000
@@ -58,20 +56,14 @@ def make_problem(config: ExperimentConfig, name: str, make_data: Callable) -> Pr
     data_key, order_key = jax.random.split(jax.random.key(config.seed + 1))
     data = make_data(data_key, num_anchors=config.data.anchors_per_class)
 
-    @jax.jit
-    def next_batch(step):
-        index = batch_indices(
-            order_key, step, num_examples=len(data.train.inputs),
-            batch_size=config.data.batch_size,
-        )  # fmt: skip
-        return Batch(data.train.inputs[index], data.train.labels[index])
-
     return Problem(
         config=config,
         networks=dense_networks(config.model.latent_size, LIFTED_DIM),
         example_inputs=data.train.inputs,
         anchors=jnp.copy(data.anchors),  # training donates its own
-        next_batch=next_batch,
+        next_batch=gather(
+            data.train.inputs, data.train.labels, order_key, config.data.batch_size
+        ),
         data=data,
     )
 
