@@ -1,8 +1,12 @@
 """Rotation of images about their centre, for the rotated digits of Appendix E."""
 
+import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
+
+MAX_ANGLE = 350.0
+"""Training examples are turned by up to so many degrees: Appendix E."""
 
 
 def rotate_image(
@@ -39,3 +43,38 @@ def rotate_image(
     return map_coordinates(
         image, [source_rows, source_columns], order=1, mode="constant", cval=0.0
     )
+
+
+def rotated_digits(
+    key: Key[Array, ""],
+    images: Float[Array, "batch height width"],
+    *,
+    num_anchors: int,
+) -> tuple[
+    Float[Array, "batch height width"], Float[Array, "batch anchors height width"]
+]:
+    """Rotate each image at random, and make anchors of its rotated copies: Appendix E.
+
+    Args:
+        key: the random key of the angles.
+        images: upright images.
+        num_anchors: N_a, copies of each image at angles evenly spaced over a turn, the
+            first of them upright; 0 for none.
+
+    Returns:
+        The images, each turned by an angle of its own between 0 and 350 degrees, and
+        the anchors of each.
+
+    Raises:
+        ValueError: for a negative number of anchors.
+    """
+    if num_anchors < 0:
+        raise ValueError(f"num_anchors: got {num_anchors}, wanted at least 0")
+    angles = jax.random.uniform(
+        key, images.shape[:1], images.dtype, 0.0, jnp.deg2rad(MAX_ANGLE)
+    )
+    inputs = jax.vmap(rotate_image)(images, angles)
+    places = 2 * jnp.pi * jnp.arange(num_anchors, dtype=images.dtype)
+    # All images meet the same angles: what each pixel comes from is computed once.
+    turn = jax.vmap(jax.vmap(rotate_image, (0, None)), (None, 0), out_axes=1)
+    return inputs, turn(images, places / max(num_anchors, 1))
