@@ -4,6 +4,7 @@ python -m experiments.natural_mnist
 """
 
 import dataclasses
+import functools
 import pathlib
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
 from experiments.records import MetricsLog
 from experiments.runner import Experiment, Problem, Run, gather, main
+from experiments.table import run_table
 from vaells_jax import transport_path
 from vaells_jax.data.batches import draw_anchors
 from vaells_jax.data.images import NUM_CLASSES, ImageDataset, load_images
@@ -279,6 +281,7 @@ EXPERIMENT = Experiment(
     prepare=prepare,
     evaluate=evaluate,
     draw=draw,
+    table=functools.partial(run_table, paper=FIGURE_6),
 )
 
 if __name__ == "__main__":

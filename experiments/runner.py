@@ -95,6 +95,8 @@ class Experiment:
         evaluate: Measures a run: figures of merit by name, each a dictionary with
             `value`, `paper` (or None) and `meaning`.
         draw: Writes a run's figures into a folder and names them.
+        table: Does the parts asked for of each row of the paper's table, in folders of
+            a working folder; or None where the paper has no table.
     """
 
     name: str
@@ -103,6 +105,10 @@ class Experiment:
     prepare: Callable[[ExperimentConfig], Problem]
     evaluate: Callable[[Run], dict[str, Any]]
     draw: Callable[[Run, pathlib.Path], list[pathlib.Path]]
+    table: (
+        Callable[["Experiment", ExperimentConfig, pathlib.Path, tuple[str, ...]], None]
+        | None
+    ) = None
 
 
 def main(experiment: Experiment, argv: list[str] | None = None) -> int:
@@ -126,9 +132,14 @@ def run_experiment(experiment: Experiment, arguments: argparse.Namespace) -> Non
     named = {"data.dataset": arguments.dataset, "seed": arguments.seed}
     assignments = [f"{name}={v}" for name, v in named.items() if v is not None]
     config = override(config, assignments + arguments.set)
-    workdir = arguments.workdir or pathlib.Path(
-        "runs", f"{experiment.name}-{arguments.preset}"
-    )
+    name = f"{experiment.name}-{arguments.preset}"
+    if arguments.table and experiment.table is not None:
+        if arguments.seeds is not None:
+            raise ValueError("--table trains one seed a row: leave --seeds out.")
+        workdir = arguments.workdir or pathlib.Path("runs", f"{name}-table")
+        experiment.table(experiment, config, workdir, arguments.only)
+        return
+    workdir = arguments.workdir or pathlib.Path("runs", name)
     if arguments.seeds is None:
         run_seed(experiment, config, workdir, arguments.only)
         return
@@ -169,19 +180,8 @@ def train_or_restore(problem: Problem, workdir: pathlib.Path, *, train: bool) ->
         ValueError: If `train` is False and there is no checkpoint.
     """
     config = problem.config
-    key, init_key, view_key = jax.random.split(jax.random.key(config.seed), 3)
-    model = make_model(problem)
-    state = init_state(
-        init_key,
-        model=model,
-        num_operators=config.model.num_operators,
-        inputs=problem.example_inputs,
-        anchors=problem.anchors,
-        optimizer=config.optimizer,
-        operator_std=config.model.operator_std,
-    )
-    started = _start(state.params, problem)
-    state = state.replace(params=started)  # type: ignore[attr-defined]
+    key, _, view_key = jax.random.split(jax.random.key(config.seed), 3)
+    model, state = make_model(problem), first_state(problem)
     checkpoints = Checkpoints(workdir / "checkpoints")
     if checkpoints.latest_step() is not None:
         state = checkpoints.restore(state)
@@ -191,6 +191,22 @@ def train_or_restore(problem: Problem, workdir: pathlib.Path, *, train: bool) ->
         state = _train(problem, model, key, state, checkpoints, workdir)
     checkpoints.close()
     return Run(problem, with_scale(model, state), state, view_key, workdir)
+
+
+def first_state(problem: Problem) -> TrainState:
+    """Draw the state that a run of the configuration's seed starts from."""
+    config = problem.config
+    state = init_state(
+        jax.random.split(jax.random.key(config.seed), 3)[1],
+        model=make_model(problem),
+        num_operators=config.model.num_operators,
+        inputs=problem.example_inputs,
+        anchors=problem.anchors,
+        optimizer=config.optimizer,
+        operator_std=config.model.operator_std,
+    )
+    started = _start(state.params, problem)
+    return state.replace(params=started)  # type: ignore[attr-defined]
 
 
 def _start(params, problem):
@@ -352,6 +368,14 @@ def _parser(experiment: Experiment) -> argparse.ArgumentParser:
         help="run N seeds, from --seed on, each in a folder of its own in the workdir, "
         "and report their median and spread",
     )  # fmt: skip
+    if experiment.table is None:
+        parser.set_defaults(table=False)
+    else:
+        parser.add_argument(
+            "--table", action="store_true",
+            help="do every row of the paper's table instead, all from one warm-up, in "
+            "a working folder of its own (default: runs/NAME-PRESET-table)",
+        )  # fmt: skip
     parser.add_argument(
         "--only", type=_parts, default=PARTS, metavar="PART[,PART]",
         help="do only these parts: train, evaluate, figures",
