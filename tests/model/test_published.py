@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import REFERENCE
-from vaells_jax import convolutional_networks, decode, encode
+from vaells_jax import convolutional_networks, decode, dense_networks, encode
 from vaells_jax.model.published import load_published
 
 torch = pytest.importorskip("torch", reason="reads PyTorch files, an extra")
@@ -83,6 +83,69 @@ def test_operators_are_read_column_by_column(entries, saved):
     wanted = entries["Psi"][:, 1].numpy().reshape(3, 3, order="F")
     np.testing.assert_allclose(load_published(saved).operators[1], wanted, rtol=1e-6)
     assert load_published(saved).anchors.shape == (10, 2, 28, 28)
+
+
+@pytest.fixture
+def dense_entries():
+    """Return what a checkpoint of the swiss roll's run holds, smaller."""
+    rng = np.random.default_rng(1)
+    tensor = lambda *shape: torch.tensor(rng.normal(size=shape), dtype=torch.float32)
+    encoder = {"model_enc.0.weight": tensor(7, 5), "model_enc.0.bias": tensor(7)}
+    encoder |= {"fc_mean.weight": tensor(2, 7), "fc_mean.bias": tensor(2)}
+    decoder = {"model.0.weight": tensor(7, 2), "model.0.bias": tensor(7)}
+    decoder |= {"model.2.weight": tensor(5, 7), "model.2.bias": tensor(5)}
+    return {
+        "model_state_dict_encoder": encoder,
+        "model_state_dict_decoder": decoder,
+        "Psi": tensor(4, 1).double(),
+        "anchors": tensor(4, 5),
+        "optimizer": {"params": [PARAMETER]},
+    }
+
+
+PARAMETER = 140_660_966_870_944
+"""A parameter's name in the optimiser's state of old files: its address."""
+
+
+def test_dense_networks_agree_with_pytorch(dense_entries, tmp_path):
+    torch.save(dense_entries, tmp_path / "network.pt")
+    params = load_published(tmp_path / "network.pt")
+    x = torch.rand(3, 5, generator=torch.Generator().manual_seed(0))
+    linear = lambda x, state, name: torch.nn.functional.linear(
+        x, state[f"{name}.weight"], state[f"{name}.bias"]
+    )
+    encoder, decoder = (
+        dense_entries[f"model_state_dict_{name}"] for name in ("encoder", "decoder")
+    )
+    z = linear(linear(x, encoder, "model_enc.0").relu(), encoder, "fc_mean")
+    y = linear(linear(z, decoder, "model.0").relu(), decoder, "model.2")
+    networks = dense_networks(2, 5, hidden=7)
+    found = encode(networks, params.encoder, jnp.array(x.numpy()))
+    np.testing.assert_allclose(found, z, rtol=1e-4, atol=1e-5)
+    found = decode(networks, params.decoder, jnp.array(z.numpy()))
+    np.testing.assert_allclose(found, y, rtol=1e-4, atol=1e-4)
+    assert params.anchors.shape == (1, 4, 5)
+    assert params.operators.shape == (1, 2, 2)
+
+
+def test_circles_bring_no_anchors(dense_entries, tmp_path):
+    del dense_entries["anchors"]
+    torch.save(dense_entries, tmp_path / "network.pt")
+    assert load_published(tmp_path / "network.pt").anchors is None
+
+
+def test_files_of_python_2(dense_entries, tmp_path):
+    path = tmp_path / "network.pt"
+    torch.save(dense_entries, path, _use_new_zipfile_serialization=False)
+    data = path.read_bytes()
+    number = b"\x8a\x06" + PARAMETER.to_bytes(6, "little")
+    assert data.count(number) == 1
+    path.write_bytes(data.replace(number, b"I%d\n" % PARAMETER))
+    with pytest.raises(Exception, match="operand 73"):
+        torch.load(path, weights_only=True)
+    found = load_published(path)
+    wanted = dense_entries["model_state_dict_decoder"]["model.2.weight"].T
+    np.testing.assert_array_equal(found.decoder["params"]["Dense_1"]["kernel"], wanted)
 
 
 def change(entries, path, value):

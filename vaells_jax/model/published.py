@@ -6,7 +6,10 @@ tensors, numbers and containers alone, and the NumPy scalars of older files.
 """
 
 import contextlib
+import io
 import pathlib
+import pickletools
+import zipfile
 from typing import Any
 
 import jax.numpy as jnp
@@ -23,17 +26,21 @@ _DECODER = {
 _MAPS = (64, 7, 7)  # what the encoder flattens and the decoder unfolds: channels first
 
 
-def load_published(path: str | pathlib.Path, *, num_classes: int = 10) -> Params:
-    """Read a published checkpoint of the convolutional networks of Table 5.
+def load_published(
+    path: str | pathlib.Path, *, num_classes: int | None = None
+) -> Params:
+    """Read a published checkpoint of the networks of Table 5 or of Table 2.
 
     Args:
         path: The authors' `.pt` file.
-        num_classes: The anchors are so many classes', in order.
+        num_classes: The anchors are so many classes', in order; by default ten of
+            images and one of the swiss roll.
 
     Returns:
         Float32 parameters: encoder and decoder for `convolutional_networks(d)`, whose
-        latents are unscaled (the authors' runs on MNIST use `latent_scale=10`),
-        operators that act from the left, anchors `[C, N_a, 28, 28]`.
+        latents are unscaled (the authors' runs on MNIST use `latent_scale=10`), or for
+        `dense_networks(d, size)`; operators that act from the left; anchors
+        `[C, N_a, *x]`, or None where the file has none (the circles').
 
     Raises:
         ValueError: If the file cannot be read safely, an entry is missing, or one has
@@ -44,12 +51,18 @@ def load_published(path: str | pathlib.Path, *, num_classes: int = 10) -> Params
     encoder = _Entries(entries, "model_state_dict_encoder")
     decoder = _Entries(entries, "model_state_dict_decoder")
     latent_size = encoder.array("fc_mean.bias", (None,)).size
-    return Params(
-        encoder=_encoder(encoder, latent_size),
-        decoder=_decoder(decoder, latent_size),
-        operators=_operators(_Entries(entries), latent_size),
-        anchors=_anchors(_Entries(entries), num_classes),
-    )
+    anchors: Any
+    if "fc.0.weight" in decoder.entries or "model_enc.2.weight" in encoder.entries:
+        networks = _encoder(encoder, latent_size), _decoder(decoder, latent_size)
+        anchors = _anchors(_Entries(entries), (1, 28, 28), num_classes or 10)
+        anchors = anchors.reshape(*anchors.shape[:2], 28, 28)
+    else:
+        networks, size = _dense_pair(encoder, decoder, latent_size)
+        anchors = None
+        if "anchors" in entries:
+            anchors = _anchors(_Entries(entries), (size,), num_classes or 1)
+    operators = _operators(_Entries(entries), latent_size)
+    return Params(*networks, operators, anchors)
 
 
 class _Entries:
@@ -109,7 +122,9 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
         ]
     try:
         with torch.serialization.safe_globals(scalars):
-            entries = torch.load(path, map_location="cpu", weights_only=True)
+            entries = torch.load(
+                _modern(path.read_bytes()), map_location="cpu", weights_only=True
+            )
     except Exception as error:
         raise ValueError(
             f"{path} is no checkpoint that can be read safely: {error}"
@@ -119,6 +134,25 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
             f"{path}: wanted a dictionary, found {type(entries).__name__}."
         )
     return entries
+
+
+def _modern(data: bytes) -> io.BytesIO:
+    """Spell the integers of Python 2's pickles as PyTorch's restricted reader wants.
+
+    Python 2 wrote integers over 32 bits as text (opcode INT), which that reader does
+    not know. Only these are written anew; nothing is unpickled here.
+    """
+    if zipfile.is_zipfile(io.BytesIO(data)) or not data.startswith(b"\x80"):
+        return io.BytesIO(data)
+    stream, written, done = io.BytesIO(data), [], 0
+    for _ in range(4):  # magic number, version, system, entries; then the tensors
+        for code, value, position in pickletools.genops(stream):
+            if code.name == "INT" and type(value) is int and position is not None:
+                number = value.to_bytes(9, "little", signed=True)
+                end = data.index(b"\n", position) + 1
+                written += [data[done:position], b"\x8a\x09", number]
+                done = end
+    return io.BytesIO(b"".join([*written, data[done:]]))
 
 
 def _encoder(entries: _Entries, latent_size: int) -> PyTree:
@@ -161,6 +195,30 @@ def _decoder(entries: _Entries, latent_size: int) -> PyTree:
     return _as_parameters(layers)
 
 
+def _dense_pair(
+    encoder: _Entries, decoder: _Entries, latent_size: int
+) -> tuple[tuple[PyTree, PyTree], int]:
+    """Read both networks of Table 2, and the size of the data."""
+    hidden = encoder.array("model_enc.0.bias", (None,)).size
+    size = decoder.array("model.2.bias", (None,)).size
+
+    def dense(entries: _Entries, name: str, inputs: int, outputs: int):
+        kernel = entries.array(f"{name}.weight", (outputs, inputs))
+        return {"kernel": kernel.T, "bias": entries.array(f"{name}.bias", (outputs,))}
+
+    pair = (
+        {
+            "Dense_0": dense(encoder, "model_enc.0", size, hidden),
+            "Dense_1": dense(encoder, "fc_mean", hidden, latent_size),
+        },
+        {
+            "Dense_0": dense(decoder, "model.0", latent_size, hidden),
+            "Dense_1": dense(decoder, "model.2", hidden, size),
+        },
+    )
+    return (_as_parameters(pair[0]), _as_parameters(pair[1])), size
+
+
 def _operators(entries: _Entries, latent_size: int) -> Any:
     """Unfold `Psi [d*d, M]`, whose columns hold the operators column by column."""
     stacked = entries.array("Psi", (latent_size**2, None))
@@ -168,14 +226,14 @@ def _operators(entries: _Entries, latent_size: int) -> Any:
     return jnp.asarray(square.transpose(0, 2, 1))
 
 
-def _anchors(entries: _Entries, num_classes: int) -> Any:
-    images = entries.array("anchors", (None, 1, 28, 28))[:, 0]
-    if len(images) == 0 or len(images) % num_classes:
+def _anchors(entries: _Entries, shape: tuple[int, ...], num_classes: int) -> Any:
+    points = entries.array("anchors", (None, *shape))
+    if len(points) == 0 or len(points) % num_classes:
         raise ValueError(
             f"anchors: wanted as many for each of {num_classes} classes, found "
-            f"{len(images)}."
+            f"{len(points)}."
         )
-    return jnp.asarray(images.reshape(num_classes, -1, 28, 28))
+    return jnp.asarray(points.reshape(num_classes, -1, *shape))
 
 
 def _as_parameters(layers: dict[str, dict[str, np.ndarray]]) -> PyTree:
