@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
+from experiments.records import merit
 from experiments.runner import Experiment, Problem, Run, main
 from experiments.two_dimensional import (
     draw_plane,
     latent_space,
     make_problem,
     measure,
-    merit,
 )
 from vaells_jax.data.synthetic import CIRCLE_RADII, circle_point, concentric_circles
 from vaells_jax.evaluation import structure

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.config import ExperimentConfig
-from experiments.records import MetricsLog
+from experiments.records import MetricsLog, merit
 from experiments.runner import Problem, Run, gather
 from vaells_jax import infer_coefficients, transport, transport_path
 from vaells_jax.data.synthetic import LIFTED_DIM, NOISE_STD, ManifoldDataset
@@ -211,11 +211,6 @@ def measure(run: Run, curves: np.ndarray) -> dict[str, Any]:
             "of each operator, real and imaginary parts",
         ),
     }
-
-
-def merit(value: Any, meaning: str, **more: Any) -> dict[str, Any]:
-    """Write down a figure of merit; the paper prints none for these sets."""
-    return {"value": value, "paper": None, "meaning": meaning, **more}
 
 
 def draw_pairs(data: ManifoldDataset, count: int) -> tuple[np.ndarray, ...]:

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from experiments.records import MetricsLog, write_json
 
@@ -41,3 +42,39 @@ def test_json_is_whole(tmp_path):
     write_json(tmp_path / "results.json", {"mse": np.float32(0.5)})
     assert json.loads((tmp_path / "results.json").read_text()) == {"mse": 0.5}
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_what_json_does_not_know_is_null_and_explained(tmp_path):
+    path = tmp_path / "results.json"
+    write_json(
+        path,
+        {
+            "results": {
+                "purity": {"value": np.inf, "meaning": "|Re| / |Im|"},
+                "seeds": {"values": [1.0, np.nan, -np.inf], "meaning": "of each"},
+                "fine": {"value": 0.5, "meaning": "a half"},
+            },
+            "array": np.array([np.float32(2.0), np.inf]),
+        },
+    )
+    refuse = lambda constant: pytest.fail(f"{constant} is not JSON")
+    record = json.loads(path.read_text(), parse_constant=refuse)
+    purity, seeds, fine = record["results"].values()
+    assert purity == {"value": None, "meaning": "|Re| / |Im| (null stands for: inf)"}
+    assert seeds["values"] == [1.0, None, None]
+    assert seeds["meaning"] == "of each (null stands for: -inf, nan)"
+    assert fine == {"value": 0.5, "meaning": "a half"}
+    assert record["array"] == [2.0, None]
+
+
+def test_a_step_to_infinity_is_logged_and_read_as_nan(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path)
+    log.write(1, "operators", 0.0, {"after": np.float32(np.inf), "before": 1.5})
+    log.close()
+    assert "Infinity" not in path.read_text()
+    for _ in range(2):  # a log that goes on keeps its lines
+        (line,) = MetricsLog.read(path)
+        assert np.isnan(line["after"])
+        assert line["before"] == 1.5
+        MetricsLog(path, resume_step=1).close()
