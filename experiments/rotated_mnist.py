@@ -5,14 +5,13 @@ python -m experiments.rotated_mnist
 
 import dataclasses
 import functools
-import pathlib
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
-from experiments.runner import Experiment, Problem, Run, main
+from experiments.rotated_results import draw, evaluate
+from experiments.runner import Experiment, Problem, main
 from vaells_jax.data.batches import batch_indices
 from vaells_jax.data.images import load_images
 from vaells_jax.data.rotation import rotated_digits
@@ -95,16 +94,6 @@ def prepare(config: ExperimentConfig) -> Problem:
         next_batch=next_batch,
         data=dataset,
     )
-
-
-def evaluate(run: Run) -> dict[str, Any]:
-    """Measure nothing yet."""
-    return {}
-
-
-def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:
-    """Draw nothing yet."""
-    return []
 
 
 EXPERIMENT = Experiment(

@@ -45,6 +45,15 @@ def rotate_image(
     )
 
 
+def rotations(
+    images: Float[Array, "n height width"], angles: Float[Array, " angles"]
+) -> Float[Array, "n angles height width"]:
+    """Rotate every image by each of the same angles, in radians (`rotate_image`)."""
+    # Images inside, angles outside: an angle's source places are computed once.
+    turn = jax.vmap(jax.vmap(rotate_image, (0, None)), (None, 0), out_axes=1)
+    return turn(images, angles)
+
+
 def rotated_digits(
     key: Key[Array, ""],
     images: Float[Array, "batch height width"],
@@ -73,8 +82,7 @@ def rotated_digits(
     angles = jax.random.uniform(
         key, images.shape[:1], images.dtype, 0.0, jnp.deg2rad(MAX_ANGLE)
     )
-    inputs = jax.vmap(rotate_image)(images, angles)
     places = 2 * jnp.pi * jnp.arange(num_anchors, dtype=images.dtype)
-    # All images meet the same angles: what each pixel comes from is computed once.
-    turn = jax.vmap(jax.vmap(rotate_image, (0, None)), (None, 0), out_axes=1)
-    return inputs, turn(images, places / max(num_anchors, 1))
+    return jax.vmap(rotate_image)(images, angles), rotations(
+        images, places / max(num_anchors, 1)
+    )

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from vaells_jax.evaluation.ranks import spearman
+
 Points = Float[Array | np.ndarray, "n x"]
 Curves = Float[Array | np.ndarray, "C K x"]
 PathFunction = Callable[..., Array | np.ndarray]
@@ -100,13 +102,7 @@ def rank_correlation(
     first: Float[Array | np.ndarray, " n"], second: Float[Array | np.ndarray, " n"]
 ) -> float:
     """Return the modulus of Spearman's rank correlation (an orbit has no direction)."""
-    if np.shape(first) != np.shape(second) or np.ndim(first) != 1 or len(first) < 2:
-        raise ValueError(
-            f"first, second: got {np.shape(first)} and {np.shape(second)}, wanted the "
-            "same [n] with n at least 2."
-        )
-    ranks = [np.argsort(np.argsort(np.asarray(values))) for values in (first, second)]
-    return float(abs(np.asarray(np.corrcoef(ranks))[0, 1]))
+    return abs(spearman(first, second))
 
 
 def relative_residuals(

@@ -147,6 +147,22 @@ class ConvolutionalDecoder(nn.Module):
         return x[..., 0]
 
 
+class DigitClassifier(nn.Module):
+    """A small convolutional classifier, no part of the model: it judges its images."""
+
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, images):
+        """Map images `[B, 28, 28]` to logits `[B, num_classes]`."""
+        _check_shape("images", images, (28, 28))
+        x = images[..., None]
+        for channels in (16, 32, 64):
+            x = nn.relu(nn.Conv(channels, (4, 4), (2, 2))(x))
+        x = nn.relu(nn.Dense(128)(x.reshape(x.shape[0], -1)))
+        return nn.Dense(self.num_classes)(x)
+
+
 class TransposedConvolution(nn.Module):
     """Transposed convolution, computed as `stride**2` small ordinary ones.
 

@@ -1,0 +1,288 @@
+"""What a run on rotated digits is worth: figures of merit, and Figs. 5 and 10."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from experiments.identity import digit_judge
+from experiments.records import MetricsLog, merit
+from experiments.runner import Run
+from vaells_jax import transport_path
+from vaells_jax.data.images import NUM_CLASSES
+from vaells_jax.data.rotation import rotations
+from vaells_jax.evaluation import structure
+from vaells_jax.evaluation.figures import (
+    operator_eigenvalues,
+    operator_magnitudes,
+    operator_path_rows,
+    posterior_sample_grids,
+    reconstruction_grid,
+    save_figure,
+    training_curves,
+)
+from vaells_jax.evaluation.images import identity_preservation, sample_diversity
+from vaells_jax.evaluation.turning import frequency_ratios, quarter_turn, turn_score
+from vaells_jax.model.paths import decode_scaled, encode_scaled, sample_latents
+
+NUM_PATHS, NUM_CALIBRATION = 200, 20
+"""Test digits whose paths are measured, and those that tell what a quarter turn is."""
+
+REACH = 50.0
+"""Coefficients that the authors' extrapolations reach."""
+
+
+class Space(NamedTuple):
+    """A trained model as functions of whole batches, and its operators' reach.
+
+    Attributes:
+        encode: From images to latents.
+        decode: From latents to images.
+        path: From latents and coefficients of the dominant operator to paths.
+        longest: The coefficient of half a turn at its slowest frequency.
+    """
+
+    encode: Callable
+    decode: Callable
+    path: Callable
+    longest: float
+
+
+def latent_space(run: Run) -> Space:
+    """Make a run's functions."""
+    params, model = run.state.params, run.model
+    found = structure.spectrum(params.operators)
+    operator = params.operators[found.dominant]
+    frequencies = found.eigenvalues[found.dominant].imag
+    turning = frequencies[frequencies > max(0.2 * frequencies.max(), 0.0)]
+    as_latents = lambda z: jnp.asarray(z, operator.dtype)
+    return Space(
+        encode=lambda x: _encode(params.encoder, jnp.asarray(x), model=model),
+        decode=lambda z: _decode(params.decoder, as_latents(z), model=model),
+        path=lambda z, c: _sweep(operator[None], as_latents(z), as_latents(c)),
+        longest=float(np.pi / turning.min()) if turning.size else REACH,
+    )
+
+
+_encode = jax.jit(encode_scaled, static_argnames="model")
+_decode = jax.jit(decode_scaled, static_argnames="model")
+_rotations = jax.jit(rotations)
+
+
+@jax.jit
+def _sweep(operator, latents, coefficients):
+    along = jax.vmap(transport_path, (None, None, 0, None))
+    return along(operator, jnp.ones(1, latents.dtype), latents, coefficients)
+
+
+def turn(images: ArrayLike, angles: ArrayLike) -> Array:
+    """Rotate images by angles in radians, `[n, 28, 28]` to `[n, T, 28, 28]`."""
+    images = jnp.asarray(images)
+    return _rotations(images, jnp.asarray(angles, images.dtype))
+
+
+def evaluate(run: Run) -> dict[str, Any]:
+    """Measure how far paths are rotations, and whether digits outlive them."""
+    test, space = run.problem.data.test, latent_space(run)
+    images, labels = test.images[:NUM_PATHS], test.labels[:NUM_PATHS]
+    functions = {**space._asdict(), "turn": turn}
+    longest = functions.pop("longest")
+    quarter = quarter_turn(images[:NUM_CALIBRATION], longest, **functions)
+    score = turn_score(images, quarter, **functions)
+    judge = digit_judge(run.workdir, run.problem.data, rotated=True)
+    names = judge.name(labels)
+    kept = identity_preservation(score.outputs, names, classify=judge.classify)
+    centre = slice(len(score.coefficients) // 2, len(score.coefficients) // 2 + 1)
+    still = identity_preservation(
+        score.outputs[:, centre], names, classify=judge.classify
+    )
+    _, samples = posterior_samples(run, images)
+    around = identity_preservation(samples, names, classify=judge.classify)
+    angles = f"{NUM_PATHS} unrotated test digits over +-90 degrees"
+    return {
+        "angle_monotonicity": merit(
+            float(score.monotonicity.mean()),
+            "Spearman of the coefficient and the angle of the best-matching true "
+            f"rotation along the path, mean over {angles}",
+            median=float(np.median(score.monotonicity)),
+            tenth_percentile=float(np.quantile(score.monotonicity, 0.1)),
+        ),
+        "path_mse": merit(
+            float(score.path_errors.mean()),
+            "mean squared pixel error of decoded paths against the true rotation that "
+            f"matches best, {angles}",
+        ),
+        "path_mse_at_nominal_angle": merit(
+            float(score.nominal_errors.mean()),
+            "the same against the rotation in proportion to the coefficient",
+        ),
+        "reconstruction_mse": merit(
+            float(score.reconstruction_errors.mean()),
+            "the same of these rotations' own reconstructions",
+        ),
+        "path_to_reconstruction": merit(
+            float(score.path_errors.mean() / score.reconstruction_errors.mean()),
+            "path_mse over reconstruction_mse",
+        ),
+        "identity_preservation": merit(
+            kept.share,
+            "share of a path's images that a classifier takes for their digit (6 and 9 "
+            f"count as one), {angles}",
+            per_angle=kept.per_view.tolist(),
+            whole_paths=kept.whole,
+        ),
+        "identity_of_reconstructions": merit(
+            still.share, "the same of the decoded latent means, where no path has begun"
+        ),
+        "identity_of_samples": merit(
+            around.share,
+            "the same of posterior samples spread as in Figs. 5L and 10, "
+            f"{samples.shape[1]} of each digit",
+        ),
+        "sample_diversity": merit(
+            sample_diversity(samples), "pixel variance over a digit's samples"
+        ),
+        "classifier_accuracy": merit(
+            judge.accuracy, "of that classifier, on test digits turned at random"
+        ),
+        "quarter_turn_coefficient": merit(
+            quarter, f"turns {NUM_CALIBRATION} digits by 90 degrees best, all together"
+        ),
+        **_spectrum(run),
+    }
+
+
+def _spectrum(run):
+    found = structure.spectrum(run.state.params.operators)
+    ratios = frequency_ratios(run.state.params.operators[found.dominant])
+    return {
+        "frequency_ratios": merit(
+            ratios.tolist(),
+            "imaginary parts of the operator's eigenvalues over the least that reaches "
+            "a tenth of the largest; the authors' operator has 1 : 2.0 : 2.9",
+        ),
+        "operator_norms": merit(found.norms.tolist(), "Frobenius norms"),
+        "operator_eigenvalues": merit(
+            [
+                [[float(value.real), float(value.imag)] for value in values]
+                for values in found.eigenvalues
+            ],
+            "of each operator, real and imaginary parts",
+        ),
+    }
+
+
+def posterior_samples(
+    run: Run,
+    images: ArrayLike,
+    *,
+    spread: float = 0.15,
+    noise: float = 3.0,
+    samples: int = 24,
+) -> tuple[Array, Array]:
+    """Decode images' latent means and samples around them, spread as in the figures.
+
+    Args:
+        run: A trained run.
+        images: What to sample around, `[n, 28, 28]`.
+        spread: Factor on zeta_3.
+        noise: Factor on the latent noise.
+        samples: Samples of each image.
+
+    Returns:
+        Decoded means `[n, 28, 28]` and samples `[n, samples, 28, 28]`.
+    """
+    model = dataclasses.replace(
+        run.model,
+        num_samples=samples,
+        coefficient_rate=run.model.coefficient_rate * spread,
+        noise_std=run.model.noise_std * noise,
+    )
+    params, key = run.state.params, jax.random.fold_in(run.key, 2)
+    means = _encode(params.encoder, jnp.asarray(images), model=run.model)
+    latents = sample_latents(key, params.operators, means, model=model)
+    decode = lambda z: _decode(params.decoder, z, model=run.model)
+    return decode(means), decode(latents)
+
+
+def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Draw Figs. 5L, 5R and 10, reconstructions and the course of the training."""
+    data, space = run.problem.data, latent_space(run)
+    first = [np.flatnonzero(data.test.labels == c)[:3] for c in range(NUM_CLASSES)]
+    upright = data.test.images[np.stack(first, axis=1)]  # three of each digit
+    angles = np.linspace(0.0, 2 * np.pi, 20, endpoint=False)
+    turned = np.asarray(turn(upright[:2].reshape(20, 28, 28), angles))
+    turned = turned[np.arange(20), np.arange(20)]
+    spread = "Posterior samples, coefficients spread 6.7-fold"
+    figures = {
+        "posterior_samples": posterior_sample_grids(
+            *posterior_samples(run, upright[0, [2, 4]]), title=f"{spread} ({run.label})"
+        ),
+        "posterior_samples_more": posterior_sample_grids(
+            *posterior_samples(run, upright[1]), title=f"{spread} ({run.label})"
+        ),
+        "rotation_paths": _paths(run, space, upright[2]),
+        "reconstructions": reconstruction_grid(
+            turned, space.decode(space.encode(turned)),
+            title=f"Test digits at all angles ({run.label})",
+        ),
+        **_curves(run),
+    }  # fmt: skip
+    for name, figure in figures.items():
+        save_figure(figure, folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in figures]
+
+
+def _paths(run, space, images, points=13):
+    """Sweep the coefficient to both sides of upright digits, as in Fig. 5R."""
+    sweep = np.linspace(-REACH, REACH, points)
+    outputs = space.decode(np.asarray(space.path(space.encode(images), sweep)))
+    return operator_path_rows(
+        np.asarray(outputs)[None],
+        sweep,
+        title=f"Paths through test digits ({run.label})",
+    )
+
+
+def _curves(run):
+    """Draw what `metrics.jsonl` holds, each curve over the steps it was logged at."""
+    lines = MetricsLog.read(run.workdir / "metrics.jsonl")
+    moving = [line for line in lines if line["phase"] == "operators"]
+    column = lambda rows, name: np.array([row[name] for row in rows])
+    figures = {
+        "operator_eigenvalues": operator_eigenvalues(
+            run.state.params.operators, title=f"Operator eigenvalues ({run.label})"
+        )
+    }
+    if lines:
+        figures["operator_magnitudes"] = operator_magnitudes(
+            column(lines, "step"), column(lines, "operator_norms"),
+            title=f"Operator norms ({run.label})",
+        )  # fmt: skip
+        figures["reconstruction_curve"] = training_curves(
+            column(lines, "step"),
+            {"reconstruction [nats]": column(lines, "reconstruction")},
+            warm_up_steps=run.problem.config.schedule.warm_up_steps,
+            title=f"Reconstruction ({run.label})",
+        )
+    if moving:
+        names = {
+            "transport objective [nats]": "transport_objective_before",
+            "-log p(z) [nats]": "prior",
+            "operator rate": "operator_rate",
+            "accepted steps": "operator_step_accepted",
+            "prior path length |c|": "prior_path_length",
+            "converged searches": "converged_searches",
+        }
+        figures["transport_curves"] = training_curves(
+            column(moving, "step"),
+            {title: column(moving, name) for title, name in names.items()},
+            title=f"Operator steps ({run.label})",
+        )
+    return figures

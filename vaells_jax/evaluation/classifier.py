@@ -1,0 +1,115 @@
+"""A classifier of digits that judges whether decoded images keep their class."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from vaells_jax.model.networks import DigitClassifier
+from vaells_jax.model.types import PyTree
+
+Images = Float[Array | np.ndarray, "n 28 28"]
+Labels = Int[Array | np.ndarray, " n"]
+Augment = Callable[[PRNGKeyArray, Array], Array]
+
+_NETWORK = DigitClassifier()
+_CHUNK = 500
+
+
+class ClassifierOptions(NamedTuple):
+    """How a classifier is trained; hashable.
+
+    Attributes:
+        steps: Adam steps, at a rate that falls to 0 along a cosine.
+        batch_size: Images of a step.
+        rate: The first rate.
+    """
+
+    steps: int = 3000
+    batch_size: int = 128
+    rate: float = 2e-3
+
+
+def train_classifier(
+    key: PRNGKeyArray,
+    images: Images,
+    labels: Labels,
+    *,
+    augment: Augment | None = None,
+    options: ClassifierOptions = ClassifierOptions(),  # noqa: B008, immutable
+) -> PyTree:
+    """Train a classifier by cross-entropy.
+
+    Args:
+        key: Random key.
+        images: Training images in [0, 1].
+        labels: Their classes, 0 to 9.
+        augment: Changes a batch's images anew in every step, by a key.
+        options: Length and rate of the training.
+
+    Returns:
+        The network's parameters.
+
+    Raises:
+        ValueError: If there are no images, or labels of another number.
+    """
+    if len(images) == 0 or len(images) != len(labels):
+        raise ValueError(
+            f"labels: got {len(labels)} for {len(images)} images, wanted one each and "
+            "at least one"
+        )
+    init_key, key = jax.random.split(key)
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
+    params = _NETWORK.init(init_key, images[:1])
+    state = _optimizer(options).init(params)
+    for step in range(options.steps):
+        params, state = _step(
+            params, state, jax.random.fold_in(key, step), images, labels,
+            augment=augment, options=options,
+        )  # fmt: skip
+    return params
+
+
+def classify(params: PyTree, images: Images) -> Int[np.ndarray, " n"]:
+    """Return the most probable class of each image."""
+    images = np.asarray(images)
+    # Equal parts share a compilation.
+    padding = -len(images) % _CHUNK
+    images, count = np.pad(images, ((0, padding), (0, 0), (0, 0))), len(images)
+    parts = [_classify(params, images[i : i + _CHUNK]) for i in range(0, count, _CHUNK)]
+    return np.concatenate([np.asarray(part) for part in parts])[:count]
+
+
+def _optimizer(options):
+    return optax.adam(optax.cosine_decay_schedule(options.rate, options.steps))
+
+
+@functools.partial(
+    jax.jit, static_argnames=("augment", "options"), donate_argnames=("params", "state")
+)
+def _step(params, state, key, images, labels, *, augment, options):
+    index_key, augment_key = jax.random.split(key)
+    index = jax.random.randint(index_key, (options.batch_size,), 0, len(labels))
+    batch = images[index]
+    if augment is not None:
+        batch = augment(augment_key, batch)
+
+    def loss(params):
+        logits = _NETWORK.apply(params, batch)
+        return optax.softmax_cross_entropy_with_integer_labels(
+            logits, labels[index]
+        ).mean()
+
+    updates, state = _optimizer(options).update(jax.grad(loss)(params), state)
+    return optax.apply_updates(params, updates), state
+
+
+@jax.jit
+def _classify(params, images):
+    logits = jnp.asarray(_NETWORK.apply(params, images))
+    return jnp.argmax(logits, axis=-1)
