@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.stats
 
-from vaells_jax.data.rotation import rotate_image
+from vaells_jax.data.rotation import MAX_ANGLE, rotate_image, rotated_digits
 
 ANGLES = np.array([0.0, 0.3, -1.1, np.pi / 2, 2.5, np.pi, 6.1])
 
@@ -67,3 +68,31 @@ def test_the_angles_derivative_matches_finite_differences():
 def test_a_batch_is_refused():
     with pytest.raises(ValueError, match=r"image: got shape \(2, 28, 28\)"):
         inspect.unwrap(rotate_image)(jnp.zeros((2, 28, 28)), 0.1)
+
+
+def test_a_batch_turns_by_its_key_and_brings_upright_anchors_in_order(dtype):
+    rows, columns = np.mgrid[:28, :28] - 13.5
+    blob = np.exp(-((rows + 5.0) ** 2 + columns**2) / 8.0).astype(dtype)
+    images = jnp.asarray(np.stack([blob] * 40))
+    make = jax.jit(rotated_digits, static_argnames="num_anchors")
+    inputs, anchors = make(jax.random.key(0), images, num_anchors=4)
+    for place, anchor in enumerate(anchors[0]):
+        np.testing.assert_allclose(anchor, np.rot90(blob, place), atol=1e-5)
+    np.testing.assert_array_equal(anchors[0], anchors[-1])
+    # The blob's centre of mass tells each input's angle: all over 0 to 350 degrees.
+    mass = jnp.sum(inputs, axis=(1, 2))
+    up = -jnp.einsum("bij,ij->b", inputs, rows) / mass
+    left = -jnp.einsum("bij,ij->b", inputs, columns) / mass
+    angles = np.rad2deg(np.arctan2(left, up)) % 360
+    assert len(np.unique(np.round(angles))) > 30
+    assert scipy.stats.kstest(angles, "uniform", (0, MAX_ANGLE)).pvalue > 0.01
+    again, none = make(jax.random.key(0), images, num_anchors=0)
+    np.testing.assert_allclose(again, inputs, atol=1e-6)
+    assert none.shape == (40, 0, 28, 28)
+    other, _ = make(jax.random.key(1), images, num_anchors=0)
+    assert np.abs(np.asarray(other - inputs)).max() > 0.1
+
+
+def test_anchors_cannot_be_less_than_none():
+    with pytest.raises(ValueError, match="num_anchors: got -1"):
+        rotated_digits(jax.random.key(0), jnp.zeros((1, 28, 28)), num_anchors=-1)
