@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
+from experiments.digits import variation_merits
 from experiments.records import MetricsLog
 from experiments.runner import Experiment, Problem, Run, gather, main
 from experiments.table import run_table
@@ -147,6 +148,7 @@ def evaluate(run: Run) -> dict:
             f"samples each, searches as in training; of it "
             f"{-392 * np.log(2 * np.pi):.2f} is a constant",
         ),
+        **variation_merits(run),
     }  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """What a run on rotated digits is worth: figures of merit, and Figs. 5 and 10."""
 
-import dataclasses
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
+from experiments.digits import decode, encode, posterior_samples, sample_merits
 from experiments.identity import digit_judge
 from experiments.records import MetricsLog, merit
 from experiments.runner import Run
@@ -27,9 +27,8 @@ from vaells_jax.evaluation.figures import (
     save_figure,
     training_curves,
 )
-from vaells_jax.evaluation.images import identity_preservation, sample_diversity
+from vaells_jax.evaluation.images import identity_preservation
 from vaells_jax.evaluation.turning import frequency_ratios, quarter_turn, turn_score
-from vaells_jax.model.paths import decode_scaled, encode_scaled, sample_latents
 
 NUM_PATHS, NUM_CALIBRATION = 200, 20
 """Test digits whose paths are measured, and those that tell what a quarter turn is."""
@@ -63,15 +62,13 @@ def latent_space(run: Run) -> Space:
     turning = frequencies[frequencies > max(0.2 * frequencies.max(), 0.0)]
     as_latents = lambda z: jnp.asarray(z, operator.dtype)
     return Space(
-        encode=lambda x: _encode(params.encoder, jnp.asarray(x), model=model),
-        decode=lambda z: _decode(params.decoder, as_latents(z), model=model),
+        encode=lambda x: encode(params.encoder, jnp.asarray(x), model=model),
+        decode=lambda z: decode(params.decoder, as_latents(z), model=model),
         path=lambda z, c: _sweep(operator[None], as_latents(z), as_latents(c)),
         longest=float(np.pi / turning.min()) if turning.size else REACH,
     )
 
 
-_encode = jax.jit(encode_scaled, static_argnames="model")
-_decode = jax.jit(decode_scaled, static_argnames="model")
 _rotations = jax.jit(rotations)
 
 
@@ -102,8 +99,6 @@ def evaluate(run: Run) -> dict[str, Any]:
     still = identity_preservation(
         score.outputs[:, centre], names, classify=judge.classify
     )
-    _, samples = posterior_samples(run, images)
-    around = identity_preservation(samples, names, classify=judge.classify)
     angles = f"{NUM_PATHS} unrotated test digits over +-90 degrees"
     return {
         "angle_monotonicity": merit(
@@ -140,14 +135,7 @@ def evaluate(run: Run) -> dict[str, Any]:
         "identity_of_reconstructions": merit(
             still.share, "the same of the decoded latent means, where no path has begun"
         ),
-        "identity_of_samples": merit(
-            around.share,
-            "the same of posterior samples spread as in Figs. 5L and 10, "
-            f"{samples.shape[1]} of each digit",
-        ),
-        "sample_diversity": merit(
-            sample_diversity(samples), "pixel variance over a digit's samples"
-        ),
+        **sample_merits(run, images, names, judge),
         "classifier_accuracy": merit(
             judge.accuracy, "of that classifier, on test digits turned at random"
         ),
@@ -176,39 +164,6 @@ def _spectrum(run):
             "of each operator, real and imaginary parts",
         ),
     }
-
-
-def posterior_samples(
-    run: Run,
-    images: ArrayLike,
-    *,
-    spread: float = 0.15,
-    noise: float = 3.0,
-    samples: int = 24,
-) -> tuple[Array, Array]:
-    """Decode images' latent means and samples around them, spread as in the figures.
-
-    Args:
-        run: A trained run.
-        images: What to sample around, `[n, 28, 28]`.
-        spread: Factor on zeta_3.
-        noise: Factor on the latent noise.
-        samples: Samples of each image.
-
-    Returns:
-        Decoded means `[n, 28, 28]` and samples `[n, samples, 28, 28]`.
-    """
-    model = dataclasses.replace(
-        run.model,
-        num_samples=samples,
-        coefficient_rate=run.model.coefficient_rate * spread,
-        noise_std=run.model.noise_std * noise,
-    )
-    params, key = run.state.params, jax.random.fold_in(run.key, 2)
-    means = _encode(params.encoder, jnp.asarray(images), model=run.model)
-    latents = sample_latents(key, params.operators, means, model=model)
-    decode = lambda z: _decode(params.decoder, z, model=run.model)
-    return decode(means), decode(latents)
 
 
 def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:
