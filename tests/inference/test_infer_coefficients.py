@@ -1,5 +1,7 @@
 """The coefficient search: quality against the recorded runs, shapes, odd inputs."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,8 +60,10 @@ def test_reaches_the_authors_objectives(kind, share, natural_mnist_reference, dt
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_finds_transports_that_exist(kind, pairs):
-    fit = infer_coefficients(jax.random.key(1), *pairs, options=KINDS[kind])
-    assert np.mean(np.asarray(fit.objective) < 1e-3) >= 0.8
+    # One local start in five ends in another valley: a path that exists takes several.
+    options = dataclasses.replace(KINDS[kind], restarts=4)
+    fit = infer_coefficients(jax.random.key(1), *pairs, options=options)
+    assert np.mean(np.asarray(fit.objective) < 1e-3) >= 0.9
     assert fit.converged.mean() >= 0.8
 
 

@@ -31,6 +31,9 @@ THETA = 0.5
 MAX_DOUBLINGS = 9
 """Doublings that are compiled in: norms up to `THETA * 2**9 = 256` are in range."""
 
+LARGEST_SUM = 16
+"""Size up to which products are written as sums."""
+
 _DEGREES = {"float32": (9, 3), "float64": (16, 4)}
 """Taylor degree and the power of `X` stored by Paterson and Stockmeyer's scheme.
 
@@ -70,8 +73,9 @@ def expm_action(A: Float[Array, "d d"], z: Float[Array, " d"]) -> Float[Array, "
     doublings = _doublings(jax.lax.stop_gradient(X))
     X = X * jnp.ldexp(jnp.ones((), dtype), -doublings)  # exact; exp2 is not
     E = _expm1_taylor(X, *_DEGREES[dtype.name])
-    for k in range(MAX_DOUBLINGS):
-        E = jnp.where(k < doublings, 2 * E + _product(E, E), E)
+    double = lambda k, E: jnp.where(k < doublings, 2 * E + _product(E, E), E)
+    # A loop of fixed length: differentiable in any mode, and compiled once.
+    E = jax.lax.fori_loop(0, MAX_DOUBLINGS, double, E)
     result = jnp.exp(mean) * (z + _product(E, z))
     return jnp.where(doublings <= MAX_DOUBLINGS, result, jnp.nan)
 
@@ -102,5 +106,14 @@ def _expm1_taylor(X, degree, stride):
 
 
 def _product(a, b):
-    """Multiply at full precision (accelerators would round float32 inputs)."""
-    return jnp.matmul(a, b, precision="highest")
+    """Multiply a matrix by a matrix or vector at full precision.
+
+    Many small products under `vmap` run several times faster as sums, which fuse, than
+    as products, which are handed to a routine one by one.
+    """
+    if a.shape[0] > LARGEST_SUM:
+        # By default accelerators would round float32 inputs.
+        return jnp.matmul(a, b, precision="highest")
+    if b.ndim == 1:
+        return jnp.sum(a * b[None], axis=1)
+    return jnp.sum(a[:, :, None] * b[None], axis=1)
