@@ -4,10 +4,11 @@ import dataclasses
 import difflib
 import json
 import pathlib
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import pydantic
 
+from experiments.records import write_json
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.types import LossWeights
 from vaells_jax.training.optimizers import OptimizerOptions
@@ -71,6 +72,33 @@ class LogConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """How the likelihoods of test digits are estimated.
+
+    It may change between evaluations of one run; results record it beside each number.
+
+    Attributes:
+        digits: Test digits of the paper's estimator, the first ones.
+        samples: Importance samples of each.
+        anchors: Its prior: mean over the "class"'s anchors, over "all", or "closest".
+        consistent_digits: Test digits of the estimator that integrates c; 0 for none.
+        consistent_samples: Importance samples of each.
+        consistent_label: "marginal" for log p(x), "given" for log p(x | label).
+        consistent_noise_std: gamma of the prior; None for the objective's.
+        consistent_rate: Rate of the prior's coefficients; None for the objective's.
+    """
+
+    digits: int = 1_000
+    samples: int = 100
+    anchors: Literal["class", "all", "closest"] = "class"
+    consistent_digits: int = 200
+    consistent_samples: int = 2_000
+    consistent_label: Literal["marginal", "given"] = "marginal"
+    consistent_noise_std: float | None = None
+    consistent_rate: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class ExperimentConfig:
     """A run, resolved: equal configurations give equal results."""
 
@@ -85,6 +113,7 @@ class ExperimentConfig:
     posterior_search: InferenceOptions = InferenceOptions(initial_range=(0.0, 1.0))
     prior_search: InferenceOptions = InferenceOptions()
     log: LogConfig = LogConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
 
 
 def override(config: ExperimentConfig, assignments: list[str]) -> ExperimentConfig:
@@ -156,6 +185,8 @@ def _field_names(config, prefix=""):
 def claim_workdir(workdir: pathlib.Path, config: ExperimentConfig) -> None:
     """Write `config.json` into a working folder, or check the one that is there.
 
+    The evaluation's settings may differ, and are then written anew.
+
     Raises:
         ValueError: If the folder holds another configuration; names what differs.
     """
@@ -167,16 +198,16 @@ def claim_workdir(workdir: pathlib.Path, config: ExperimentConfig) -> None:
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is not JSON: {error}.") from error
         changes = list(_differences(found, resolved))
-        if changes:
+        own = [change for change in changes if not change.startswith("evaluation")]
+        if own:
             raise ValueError(
                 f"{workdir} holds a run of another configuration: "
-                f"{'; '.join(changes)}. Choose another --workdir, or remove this one."
+                f"{'; '.join(own)}. Choose another --workdir, or remove this one."
             )
-        return
+        if not changes:
+            return
     workdir.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(resolved, indent=2) + "\n")
-    partial.replace(path)
+    write_json(path, resolved)
 
 
 def _differences(found, wanted, prefix=""):

@@ -11,8 +11,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
+from experiments.config import (
+    DataConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    LogConfig,
+    ModelConfig,
+)
 from experiments.digits import variation_merits
+from experiments.likelihoods import (
+    consistent_likelihood,
+    paper_likelihoods,
+    progress,
+)
 from experiments.records import MetricsLog
 from experiments.runner import Experiment, Problem, Run, gather, main
 from experiments.table import run_table
@@ -28,12 +39,12 @@ from vaells_jax.evaluation.figures import (
     save_figure,
     training_curves,
 )
-from vaells_jax.evaluation.likelihood import log_likelihood
 from vaells_jax.evaluation.reconstruction import reconstruction_errors
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.networks import convolutional_networks
 from vaells_jax.model.paths import decode_scaled, encode_scaled, sample_latents
-from vaells_jax.model.types import Batch, LossWeights
+from vaells_jax.model.published import load_published
+from vaells_jax.model.types import LossWeights, Params
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
 
@@ -45,9 +56,6 @@ FIGURE_6 = {
     (4, 16): {"log_likelihood": -744.1835, "mse": 0.0222},
 }
 """The table of Fig. 6, by (M, N_a)."""
-
-LIKELIHOOD_DIGITS, LIKELIHOOD_SAMPLES = 250, 100
-"""Test digits of the likelihood estimate, and the paper's samples of each."""
 
 PAPER = ExperimentConfig(
     experiment="natural_mnist",
@@ -91,6 +99,7 @@ QUICK = dataclasses.replace(
         PAPER.optimizer, network_rate=1e-3, operator_rate=1e-3
     ),
     log=LogConfig(log_every=5, save_every=400),
+    evaluation=EvaluationConfig(digits=100, consistent_digits=0),
 )
 
 
@@ -123,45 +132,59 @@ def prepare(config: ExperimentConfig) -> Problem:
     )
 
 
-def evaluate(run: Run) -> dict:
-    """Measure the reconstruction and the likelihood of test digits."""
-    mse_key, likelihood_key = (jax.random.fold_in(run.key, i) for i in range(2))
-    params, test = run.state.params, run.problem.data.test
-    errors = reconstruction_errors(mse_key, params, test.images, model=run.model)
+def published(
+    path: pathlib.Path, config: ExperimentConfig
+) -> tuple[ExperimentConfig, Params]:
+    """Read published weights; their sizes go into the configuration.
+
+    Raises:
+        ValueError: If they are not those of a convolutional pair for ten digits.
+    """
+    params = load_published(path)
+    anchors = params.anchors
+    if anchors is None or anchors.shape[2:] != (28, 28):
+        raise ValueError(f"{path} holds no model of images, with anchors of 28x28.")
+    num_operators, latent_size, _ = params.operators.shape
     model = dataclasses.replace(
-        run.model, num_samples=LIKELIHOOD_SAMPLES, closest_anchor=False
+        config.model, num_operators=num_operators, latent_size=latent_size
     )
-    digits = Batch(
-        jnp.asarray(test.images[:LIKELIHOOD_DIGITS]),
-        jnp.asarray(test.labels[:LIKELIHOOD_DIGITS]),
-    )
-    likelihoods = log_likelihood(params, likelihood_key, digits, model=model)
-    return {
-        "mse": _merit(
-            run, "mse", errors,
-            "mean squared pixel error of posterior samples, all test digits",
-        ),
-        "log_likelihood": _merit(
-            run, "log_likelihood", likelihoods,
-            f"the paper's estimator [nats]: a surrogate, labels known, mean over the "
-            f"class's anchors; {len(likelihoods)} test digits, {LIKELIHOOD_SAMPLES} "
-            f"samples each, searches as in training; of it "
-            f"{-392 * np.log(2 * np.pi):.2f} is a constant",
-        ),
-        **variation_merits(run),
-    }  # fmt: skip
+    data = dataclasses.replace(config.data, anchors_per_class=anchors.shape[1])
+    return dataclasses.replace(config, model=model, data=data), params
 
 
-def _merit(run, name, values, meaning):
+def evaluate(run: Run) -> dict:
+    """Measure the reconstruction and the likelihoods of test digits."""
+    keys = [jax.random.fold_in(run.key, i) for i in (0, 1, 3)]
+    images = run.problem.data.test.images
+    with progress("mse", len(images)) as on_done:
+        errors = reconstruction_errors(
+            keys[0], run.state.params, images, model=run.model, on_done=on_done
+        )
+    found = {
+        "mse": {
+            "values": errors,
+            "meaning": "squared pixel error, without a half, mean over pixels and "
+            "posterior samples; all test digits",
+        },
+        **paper_likelihoods(run, keys[1]),
+        **consistent_likelihood(run, keys[2]),
+    }
+    found = {name: _merit(run, name, **merit) for name, merit in found.items()}
+    return found | variation_merits(run)
+
+
+def _merit(run, name, *, values, meaning, **more):
     """Describe a figure of merit, beside the paper's where it is of the same data."""
     config = run.problem.config
     row = (config.model.num_operators, config.data.anchors_per_class)
     on_mnist = config.data.dataset == "mnist"
+    paper = FIGURE_6[row] if on_mnist and row in FIGURE_6 else {}
     return {
         "value": float(np.mean(values)),
         "standard_error": float(np.std(values) / np.sqrt(len(values))),
-        "paper": FIGURE_6[row][name] if on_mnist and row in FIGURE_6 else None,
+        "paper": paper.get(name),
         "meaning": meaning,
+        **more,
     }
 
 
@@ -231,12 +254,20 @@ def _operator_paths(run, *, reach=25.0, points=11):
 
 def _curves(run):
     """Draw what `metrics.jsonl` holds, each curve over the steps it was logged at."""
+    figures = {
+        "operator_eigenvalues": operator_eigenvalues(
+            run.state.params.operators,
+            title=f"Operator eigenvalues ({run.label})",
+        )
+    }
     lines = MetricsLog.read(run.workdir / "metrics.jsonl")
+    if not lines:  # published weights come without one
+        return figures
     after = [line for line in lines if line["phase"] != "warm_up"]
     operator_steps = [line for line in after if line["phase"] == "operators"]
     column = lambda rows, name: np.array([row[name] for row in rows])
     steps = column(lines, "step")
-    figures = {
+    figures |= {
         "reconstruction_curve": training_curves(
             steps,
             {"reconstruction [nats]": column(lines, "reconstruction")},
@@ -247,10 +278,6 @@ def _curves(run):
             steps,
             column(lines, "operator_norms"),
             title=f"Operator norms ({run.label})",
-        ),
-        "operator_eigenvalues": operator_eigenvalues(
-            run.state.params.operators,
-            title=f"Operator eigenvalues ({run.label})",
         ),
     }
     if operator_steps:
@@ -284,6 +311,7 @@ EXPERIMENT = Experiment(
     evaluate=evaluate,
     draw=draw,
     table=functools.partial(run_table, paper=FIGURE_6),
+    published=published,
 )
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ for all of them is here.
 
 import argparse
 import dataclasses
+import hashlib
 import logging
 import pathlib
 import platform
@@ -27,7 +28,7 @@ from vaells_jax.data.batches import batch_indices
 from vaells_jax.model.networks import Networks
 from vaells_jax.model.paths import Model
 from vaells_jax.model.starts import linear_start, skew
-from vaells_jax.model.types import Batch
+from vaells_jax.model.types import Batch, Params
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.fit import NonFiniteLossError, fit, with_scale
 from vaells_jax.training.step import TrainState, init_state
@@ -67,6 +68,7 @@ class Run:
         state: The trained state.
         key: Random key of evaluation and figures.
         workdir: The run's folder.
+        source: Where the weights are from, if they were not trained here.
     """
 
     problem: Problem
@@ -74,11 +76,14 @@ class Run:
     state: TrainState
     key: Array
     workdir: pathlib.Path
+    source: str | None = None
 
     @property
     def label(self) -> str:
-        """Name data set, seed and step, for titles."""
+        """Name data set, seed and step, for titles; or whose weights they are."""
         config = self.problem.config
+        if self.source is not None:
+            return f"{config.data.dataset}, {self.source}"
         step = int(self.state.step)
         return f"{config.data.dataset}, seed {config.seed}, step {step:,}"
 
@@ -97,6 +102,8 @@ class Experiment:
         draw: Writes a run's figures into a folder and names them.
         table: Does the parts asked for of each row of the paper's table, in folders of
             a working folder; or None where the paper has no table.
+        published: Reads the authors' weights and puts their sizes into the
+            configuration; or None where they published none.
     """
 
     name: str
@@ -109,6 +116,10 @@ class Experiment:
         Callable[["Experiment", ExperimentConfig, pathlib.Path, tuple[str, ...]], None]
         | None
     ) = None
+    published: (
+        Callable[[pathlib.Path, ExperimentConfig], tuple[ExperimentConfig, Params]]
+        | None
+    ) = None
 
 
 def main(experiment: Experiment, argv: list[str] | None = None) -> int:
@@ -117,7 +128,7 @@ def main(experiment: Experiment, argv: list[str] | None = None) -> int:
     arguments = _parser(experiment).parse_args(argv)
     try:
         run_experiment(experiment, arguments)
-    except (ValueError, NonFiniteLossError) as error:
+    except (ValueError, ImportError, NonFiniteLossError) as error:
         print(f"{experiment.name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -133,22 +144,32 @@ def run_experiment(experiment: Experiment, arguments: argparse.Namespace) -> Non
     assignments = [f"{name}={v}" for name, v in named.items() if v is not None]
     config = override(config, assignments + arguments.set)
     name = f"{experiment.name}-{arguments.preset}"
+    if arguments.published is not None:
+        if arguments.table or arguments.seeds is not None:
+            raise ValueError("--published goes with neither --table nor --seeds.")
+        workdir = arguments.workdir or pathlib.Path(
+            "runs", f"{experiment.name}-published"
+        )
+        parts = arguments.only or ("evaluate", "figures")
+        run_published(experiment, config, workdir, parts, arguments.published)
+        return
+    only = arguments.only or PARTS
     if arguments.table and experiment.table is not None:
         if arguments.seeds is not None:
             raise ValueError("--table trains one seed a row: leave --seeds out.")
         workdir = arguments.workdir or pathlib.Path("runs", f"{name}-table")
-        experiment.table(experiment, config, workdir, arguments.only)
+        experiment.table(experiment, config, workdir, only)
         return
     workdir = arguments.workdir or pathlib.Path("runs", name)
     if arguments.seeds is None:
-        run_seed(experiment, config, workdir, arguments.only)
+        run_seed(experiment, config, workdir, only)
         return
     found = []
     for seed in range(config.seed, config.seed + arguments.seeds):
         seeded = dataclasses.replace(config, seed=seed)
         folder = workdir / f"seed-{seed}"
-        found.append(run_seed(experiment, seeded, folder, arguments.only))
-    if "evaluate" in arguments.only:
+        found.append(run_seed(experiment, seeded, folder, only))
+    if "evaluate" in only:
         report_seeds(workdir, found)
 
 
@@ -163,12 +184,56 @@ def run_seed(
     claim_workdir(workdir, problem.config)
     print(f"{experiment.name}: {_describe(problem.config)}; results in {workdir}/")
     run = train_or_restore(problem, workdir, train="train" in parts)
+    return _look(experiment, run, parts)
+
+
+def run_published(
+    experiment: Experiment,
+    config: ExperimentConfig,
+    workdir: pathlib.Path,
+    parts: tuple[str, ...],
+    path: pathlib.Path,
+) -> dict[str, Any]:
+    """Evaluate and draw weights that the authors published.
+
+    Raises:
+        ValueError: If the file cannot be read as such, training is asked for, or the
+            working folder holds another run.
+    """
+    if experiment.published is None:
+        raise ValueError("--published: there are no published weights to read.")
+    if "train" in parts:
+        raise ValueError(
+            "--published: weights from a file are evaluated and drawn, not trained; "
+            "leave --only out, or choose from evaluate,figures."
+        )
+    config, params = experiment.published(path, config)
+    config = dataclasses.replace(config, preset="published")
+    problem = experiment.prepare(config)
+    claim_workdir(workdir, problem.config)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    print(f"{experiment.name}: weights of {path}; results in {workdir}/")
+    model = make_model(problem)
+    state = TrainState(
+        step=None,
+        params=params,
+        opt_state=None,
+        latent_scale=jnp.asarray(model.latent_scale),
+    )
+    key = jax.random.split(jax.random.key(config.seed), 3)[2]
+    source = f"published weights, sha256 {digest[:8]}"
+    run = Run(problem, model, state, key, workdir, source)
+    return _look(experiment, run, parts)
+
+
+def _look(experiment, run, parts):
+    """Evaluate and draw a run, as asked; returns its figures of merit, if any."""
     results: dict[str, Any] = {}
     if "evaluate" in parts:
         results = experiment.evaluate(run)
         report(run, results)
     if "figures" in parts:
-        for path in experiment.draw(run, workdir / "figures"):
+        for path in experiment.draw(run, run.workdir / "figures"):
             print(f"  {path}")
     return results
 
@@ -278,7 +343,8 @@ def report(run: Run, results: dict[str, Any]) -> None:
         "preset": config.preset,
         "dataset": config.data.dataset,
         "seed": config.seed,
-        "step": int(run.state.step),
+        "weights": run.source or "trained here",
+        "step": None if run.state.step is None else int(run.state.step),
         "latent_scale": float(run.state.latent_scale),
         "training_seconds": log[-1]["elapsed"] if log else None,
         "device": jax.devices()[0].device_kind,
@@ -368,17 +434,22 @@ def _parser(experiment: Experiment) -> argparse.ArgumentParser:
         help="run N seeds, from --seed on, each in a folder of its own in the workdir, "
         "and report their median and spread",
     )  # fmt: skip
-    if experiment.table is None:
-        parser.set_defaults(table=False)
-    else:
+    parser.set_defaults(table=False, published=None, only=None)
+    if experiment.published is not None:
+        parser.add_argument(
+            "--published", type=pathlib.Path, default=argparse.SUPPRESS, metavar="FILE",
+            help="evaluate and draw weights that the paper's authors published instead "
+            "of training (default workdir: runs/NAME-published)",
+        )  # fmt: skip
+    if experiment.table is not None:
         parser.add_argument(
             "--table", action="store_true",
             help="do every row of the paper's table instead, all from one warm-up, in "
             "a working folder of its own (default: runs/NAME-PRESET-table)",
         )  # fmt: skip
     parser.add_argument(
-        "--only", type=_parts, default=PARTS, metavar="PART[,PART]",
-        help="do only these parts: train, evaluate, figures",
+        "--only", type=_parts, default=argparse.SUPPRESS, metavar="PART[,PART]",
+        help="do only these parts: train, evaluate, figures (default: all)",
     )  # fmt: skip
     return parser
 

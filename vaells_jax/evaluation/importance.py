@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from vaells_jax.evaluation.proposals import Generative, draw, log_densities, propose
+from vaells_jax.evaluation.proposals import Generative, propose
+from vaells_jax.evaluation.samples import draw
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.paths import Model, decode_scaled
 from vaells_jax.model.types import Batch, Params
@@ -39,8 +40,8 @@ class ImportanceOptions:
             trained objective's is `1 / sqrt(zeta_4)`.
         coefficient_rate: Rate of the Laplace density of c; the objective's is zeta_5.
         pixel_std: sigma; the objective's is `1 / sqrt(zeta_1)`.
-        label: "given" meets the anchors of the data point's class, "marginal" those of
-            all classes, which are taken to be equally likely.
+        label: "given" meets the anchors of the data point's class alone, which makes
+            it log p(x|y); "marginal" those of all classes, equally likely: log p(x).
         num_samples: Samples of each data point, S.
         restarts: Starts of each search.
     """
@@ -163,7 +164,6 @@ def summarise(log_weights: Float[np.ndarray, "B S"]) -> ImportanceEstimate:
         )
 
 
-@functools.partial(jax.jit, static_argnames=("model", "options"))
 def log_weights(
     params: Params,
     key: PRNGKeyArray,
@@ -182,22 +182,26 @@ def log_weights(
         params, proposal_key, batch, model=model, generative=options.generative,
         search=options.search,
     )  # fmt: skip
-    parts = math.ceil(batch.inputs.shape[0] * options.num_samples / DECODED_AT_ONCE)
+    return _weigh(params, sample_key, batch, proposals, model=model, options=options)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "options"))
+def _weigh(params, key, batch, proposals, *, model, options):
+    """Draw samples part by part, and weigh them."""
+    count = batch.inputs.shape[0]
+    parts = math.ceil(count * options.num_samples / DECODED_AT_ONCE)
     size = math.ceil(options.num_samples / parts)
 
     def part(key):
         samples = draw(
             key, params.operators, proposals, size, generative=options.generative
         )
-        logs = log_densities(
-            params.operators, proposals, samples, generative=options.generative
-        )
         image = _log_images(params, batch, samples.z, model, options.pixel_std)
-        weights = image + logs.model - logs.proposal
+        weights = image + samples.log_model - samples.log_proposal
         return jnp.where(jnp.isnan(weights), -jnp.inf, weights)
 
-    weights = jax.lax.map(part, jax.random.split(sample_key, parts))
-    weights = jnp.moveaxis(weights, 0, 1).reshape(batch.inputs.shape[0], -1)
+    weights = jax.lax.map(part, jax.random.split(key, parts))
+    weights = jnp.moveaxis(weights, 0, 1).reshape(count, -1)
     return weights[:, : options.num_samples]
 
 

@@ -6,11 +6,14 @@ of each data point is known. So it is no bound on log p(x), it depends on how we
 searches do, and it stands beside no other model's likelihood.
 """
 
+import dataclasses
 import functools
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -20,6 +23,11 @@ from vaells_jax.model.types import Batch, LossWeights, Params
 
 UNIT_WEIGHTS = LossWeights(prior_l1=1.0)
 """sigma = 1, gamma = 1, zeta_3 = 1: with these the printed numbers come out."""
+
+Anchors = Literal["class", "all", "closest"]
+"""Which anchors make the prior: the mean over those of the data point's class (label
+known), over those of all classes (label unknown), or the closest of its class (eq. 12,
+label known)."""
 
 PATHS_AT_ONCE = 40_000
 """Paths that are searched at once, which bounds the memory."""
@@ -39,6 +47,19 @@ class ImportanceTerms(NamedTuple):
         """Return `log 1/S sum_s p(x|z_s) p(z_s) / q(z_s|x)` of each data point."""
         logs = self.log_image + self.log_prior - self.log_posterior
         return jax.nn.logsumexp(logs, axis=1) - math.log(logs.shape[1])
+
+
+class Estimate(NamedTuple):
+    """The paper's two numbers for each data point, in nats, of the same samples.
+
+    Attributes:
+        log_likelihood: `log 1/S sum_s p(x|z_s) p(z_s) / q(z_s|x)`, with unit weights.
+        elbo: Eq. 4, `1/S sum_s log p(x|z_s) + log p(z_s) - log q(z_s|x)`, with the
+            weights and the anchors of the training.
+    """
+
+    log_likelihood: Float[np.ndarray, " B"]
+    elbo: Float[np.ndarray, " B"]
 
 
 def importance_terms(
@@ -61,16 +82,24 @@ def importance_terms(
     Returns:
         The terms of each data point and sample.
     """
-    size = math.prod(batch.inputs.shape[1:])
-    constant = 0.5 * size * math.log(2 * math.pi / weights.reconstruction)
     image = log_images(
         params.decoder, batch, paths.latents, model=model, weights=weights
     )
     return ImportanceTerms(
-        image - constant,
+        image + image_constant(math.prod(batch.inputs.shape[1:]), weights),
         log_priors(params.operators, paths, weights),
         log_posteriors(params.operators, paths, weights),
     )
+
+
+def image_constant(size: int, weights: LossWeights = UNIT_WEIGHTS) -> float:
+    """Return the part of log p(x|z) that depends on neither x nor z, in nats.
+
+    Args:
+        size: Pixels of a data point.
+        weights: `reconstruction` is 1 / sigma^2.
+    """
+    return -0.5 * size * math.log(2 * math.pi / weights.reconstruction)
 
 
 def log_likelihood(
@@ -80,28 +109,53 @@ def log_likelihood(
     *,
     model: Model,
     weights: LossWeights = UNIT_WEIGHTS,
+    anchors: Anchors = "class",
 ) -> Float[np.ndarray, " B"]:
-    """Estimate each data point's log-likelihood as the paper does.
+    """Estimate each data point's log-likelihood as the paper does; see `estimate`."""
+    return estimate(
+        params, key, batch, model=model, weights=weights, anchors=anchors
+    ).log_likelihood
+
+
+def estimate(
+    params: Params,
+    key: PRNGKeyArray,
+    batch: Batch,
+    *,
+    model: Model,
+    weights: LossWeights = UNIT_WEIGHTS,
+    anchors: Anchors = "class",
+    objective: LossWeights = UNIT_WEIGHTS,
+    on_done: Callable[[int], None] | None = None,
+) -> Estimate:
+    """Estimate each data point's log-likelihood and ELBO as the paper does.
 
     Args:
         params: A trained model's parameters.
         key: Random key of samples and searches.
         batch: Data points with their labels, as many as there are.
-        model: The static part: number of samples (the paper's is 100), closest anchor
-            or the mean over the class's, spread of the samples, searches.
-        weights: Inverse variances and L1 weights of the three densities.
+        model: The static part: number of samples (the paper's is 100), their spread,
+            and the searches.
+        weights: Inverse variances and L1 weights of the likelihood's three densities.
+        anchors: Which anchors make its prior.
+        objective: The ELBO's weights, those of the training; its prior is over the
+            closest anchor if `model.closest_anchor` says so.
+        on_done: Called with the number of data points done, after each part.
 
     Returns:
-        One estimate for each data point, in nats, with the constant of log p(x|z).
+        Both for each data point, in nats, with the constant of log p(x|z).
 
     Raises:
-        ValueError: If the batch is empty or does not fit the parameters.
+        ValueError: If the batch is empty or does not fit the parameters, or `anchors`
+            is unknown or not to be had.
     """
     count = batch.inputs.shape[0]
     if count == 0:
         raise ValueError("batch must hold at least one example; got none.")
-    anchors = params.anchors if batch.anchors is None else batch.anchors
-    paths = model.num_samples * (1 + (1 if anchors is None else anchors.shape[1]))
+    closest = model.closest_anchor
+    params, batch, model = _meet(anchors, params, batch, model)
+    met = params.anchors if batch.anchors is None else batch.anchors
+    paths = model.num_samples * (1 + (1 if met is None else met.shape[1]))
     chunk = max(1, min(count, PATHS_AT_ONCE // paths))
     found = []
     for i in range(0, count, chunk):
@@ -109,14 +163,85 @@ def log_likelihood(
         index = np.arange(i, i + chunk) % count
         part = jax.tree.map(lambda x, index=index: x[index], batch)
         values = _estimate(
-            params, jax.random.fold_in(key, i), part, model=model, weights=weights
+            params, jax.random.fold_in(key, i), part, model=model, weights=weights,
+            objective=objective, closest=closest,
+        )  # fmt: skip
+        found.append([np.asarray(value)[: count - i] for value in values])
+        if on_done is not None:
+            on_done(len(found[-1][0]))
+    return Estimate(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def _meet(anchors, params, batch, model):
+    """Change labels and anchors so that data points meet those that are asked for."""
+    if anchors not in ("class", "all", "closest"):
+        raise ValueError(
+            f"anchors must be 'class', 'all' or 'closest'; got {anchors!r}."
         )
-        found.append(np.asarray(values)[: count - i])
-    return np.concatenate(found)
+    model = dataclasses.replace(model, closest_anchor=anchors == "closest")
+    if anchors == "all":
+        if params.anchors is None or batch.anchors is not None:
+            raise ValueError(
+                "anchors='all' wants anchors of classes in the parameters, none in the "
+                "batch."
+            )
+        pooled = params.anchors.reshape(1, -1, *params.anchors.shape[2:])
+        params = params._replace(anchors=pooled)
+        batch = batch._replace(labels=jnp.zeros_like(batch.labels))
+    return params, batch, model
 
 
-@functools.partial(jax.jit, static_argnames=("model", "weights"))
-def _estimate(params, key, batch, *, model, weights):
+def describe(
+    model: Model, anchors: Anchors, weights: LossWeights = UNIT_WEIGHTS
+) -> dict[str, Any]:
+    """Return all that decides the estimate, to be recorded beside it."""
+    prior = {
+        "class": "mean over the anchors of the data point's class",
+        "all": "mean over the anchors of all classes",
+        "closest": "closest anchor of the data point's class",
+    }
+    return {
+        "samples": model.num_samples,
+        "sample_noise_std": model.noise_std,
+        "sample_coefficient_rate": model.coefficient_rate,
+        "pixel_std": weights.reconstruction**-0.5,
+        "density_noise_std": weights.posterior_residual**-0.5,
+        "density_coefficient_rate": weights.posterior_l1,
+        "prior": prior[anchors],
+        "labels_used": anchors != "all",
+        "posterior_search": dataclasses.asdict(model.posterior_search),
+        "prior_search": dataclasses.asdict(model.prior_search),
+    }
+
+
+@functools.partial(
+    jax.jit, static_argnames=("model", "weights", "objective", "closest")
+)
+def _estimate(params, key, batch, *, model, weights, objective, closest):
     paths = infer_paths(params, key, batch, model=model, weights=weights)
     terms = importance_terms(params, batch, paths, model=model, weights=weights)
-    return terms.log_likelihood()
+    image = log_images(
+        params.decoder, batch, paths.latents, model=model, weights=objective
+    )
+    size = math.prod(batch.inputs.shape[1:])
+    elbo = (
+        jnp.mean(image, axis=1)
+        + image_constant(size, objective)
+        + jnp.mean(_objective_prior(params, paths, objective, closest), axis=1)
+        - jnp.mean(log_posteriors(params.operators, paths, objective), axis=1)
+    )
+    return terms.log_likelihood(), elbo
+
+
+def _objective_prior(params, paths, weights, closest):
+    """Return log p(z) as the training takes it, of the same paths."""
+    if not closest:
+        every = paths._replace(anchor_index=None)
+        return log_priors(params.operators, every, weights)
+
+    def from_anchor(i):
+        index = jnp.full(paths.latents.shape[:2], i)
+        return log_priors(params.operators, paths._replace(anchor_index=index), weights)
+
+    count = paths.anchor_means.shape[1]
+    return jnp.max(jax.lax.map(from_anchor, jnp.arange(count)), axis=0)

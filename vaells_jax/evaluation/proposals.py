@@ -1,46 +1,48 @@
 """Where to look for the (anchor, c, z) that explain a data point.
 
 A proposal q(a, c, z) for importance sampling, built from the searches and a Gaussian
-picture of the posterior. Around the most probable latent, log p(x|z) is replaced by its
-quadratic `slope.(z - z0) - 1/2 (z - z0) H (z - z0)`; then `z` given `c` is Gaussian,
-and so, with the path linearised at the search's c*, is `c` given `a`. Neither has to be
-right: both are widened, and a share of the samples comes from the model itself, so that
-no weight exceeds the largest p(x|z) divided by that share.
+picture of the posterior. Around the most probable latent z0, log p(x|z) is replaced by
+its quadratic `slope.(z - z0) - 1/2 (z - z0) H (z - z0)`; then `z` given `c` is
+Gaussian, and so, with the path linearised at the search's c*, is `c` given `a`. Neither
+has to be right: `samples.py` widens both and lets the model itself draw a share.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.inference import InferenceOptions, infer_coefficients
-from vaells_jax.model.distributions import sample_laplace
-from vaells_jax.model.paths import Model, anchor_means, decode_scaled, encode_scaled
+from vaells_jax.model.paths import Model, decode_scaled, encode_scaled
 from vaells_jax.model.types import Batch, Params
 from vaells_jax.operators.transport import transport
-
-SHARES = (0.5, 0.3, 0.2)
-"""Shares of: c near c*; c from its prior; c and z from the model. The last bounds the
-weights, the second catches paths that no search found."""
 
 ANCHOR_SHARE = 0.2
 """Share of the anchors' draws that is uniform."""
 
-WIDTHS = (1.0, 2.0)
-"""Gaussians are an even mixture of these standard deviations: heavier tails."""
-
 ROUNDS, STEPS = 2, 6
-"""Rounds of search and latent steps that find the most probable latent."""
+"""Rounds of search and latent steps that look for the most probable latent."""
+
+LONGEST_STEP = 2.0
+"""Most deviations by which c* is corrected for what the quadratic says."""
 
 
 class Generative(NamedTuple):
-    """Numbers of the generative model: gamma, the rate of the Laplace density, sigma."""
+    """The generative model's numbers: gamma, the Laplace density's rate, sigma."""
 
     noise_std: float
     coefficient_rate: float
     pixel_std: float
+
+
+class Spread(NamedTuple):
+    """A Gaussian's covariance `root root^T`, with the root's inverse."""
+
+    root: Float[Array, "... n n"]
+    inverse: Float[Array, "... n n"]
 
 
 class Proposals(NamedTuple):
@@ -50,35 +52,22 @@ class Proposals(NamedTuple):
         starts: `f(a)`, scaled.
         anchor_logits: log q(a).
         coefficients: Centre of c for each anchor.
-        spreads: `L` with `L L^T` the covariance of c.
+        coefficient_spread: Its covariance.
         latent: z0, the most probable latent.
-        slope: Gradient of log p(x|z) there.
-        spread: `L` with `L L^T` the covariance of z given c.
+        shrink: `K = (I + gamma^2 H)^-1`: the mean of z given c is
+            `z0 + K (T(c) f(a) - z0 + gamma^2 slope)`.
+        slope: Gradient of log p(x|z) at z0.
+        latent_spread: Covariance of z given c, `gamma^2 K`.
     """
 
     starts: Float[Array, "B N d"]
     anchor_logits: Float[Array, "B N"]
     coefficients: Float[Array, "B N M"]
-    spreads: Float[Array, "B N M M"]
+    coefficient_spread: Spread
     latent: Float[Array, "B d"]
+    shrink: Float[Array, "B d d"]
     slope: Float[Array, "B d"]
-    spread: Float[Array, "B d d"]
-
-
-class Samples(NamedTuple):
-    """Draws from the proposals: anchor, coefficients, the path's end and the latent."""
-
-    anchor: Int[Array, "B S"]
-    coefficients: Float[Array, "B S M"]
-    ends: Float[Array, "B S d"]
-    z: Float[Array, "B S d"]
-
-
-class LogDensities(NamedTuple):
-    """log p(a) p(c) p(z|a, c) and log q(a, c, z) of each sample, in nats."""
-
-    model: Float[Array, "B S"]
-    proposal: Float[Array, "B S"]
+    latent_spread: Spread
 
 
 def propose(
@@ -95,7 +84,7 @@ def propose(
     Args:
         params: A trained model's parameters.
         key: Random key of the searches.
-        batch: Data points with their labels.
+        batch: Data points with their labels, whose anchors they meet.
         model: The static part.
         generative: Numbers of the generative model.
         search: How c* is searched.
@@ -103,30 +92,63 @@ def propose(
     Returns:
         One proposal for each data point.
     """
-    starts = anchor_means(params, batch, model)
-    latents = encode_scaled(params.encoder, batch.inputs, model=model)
+    starts = _anchor_latents(params, batch.labels, model=model)
+    latents = _encoded(params.encoder, batch.inputs, model=model)
     keys = jax.random.split(key, ROUNDS + 1)
 
-    def look(key, latents):
+    def search_all(key, latents):
         return infer_coefficients(
             key, params.operators, starts, latents[:, None, :], options=search
         )
 
-    def one_round(i, latents):
-        fit = look(keys[i], latents)
-        best = jnp.argmin(fit.objective, axis=1)
-        pick = lambda rows, i: rows[i]
-        c, a = (jax.vmap(pick)(x, best) for x in (fit.coefficients, starts))
-        ends = jax.vmap(transport, (None, 0, 0))(params.operators, c, a)
-        return jax.vmap(climb)(batch.inputs, latents, ends)
+    # Compiled piece by piece, so that the rounds share their compilations.
+    for key in keys[:-1]:
+        fit = search_all(key, latents)
+        latents = _climb(
+            params, batch.inputs, latents, starts, fit, model=model,
+            generative=generative,
+        )  # fmt: skip
+    fit = search_all(keys[-1], latents)
+    return _picture(
+        params, batch.inputs, latents, starts, fit.coefficients, model=model,
+        generative=generative,
+    )  # fmt: skip
 
+
+_encoded = jax.jit(encode_scaled, static_argnames="model")
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _anchor_latents(params, labels, *, model):
+    """Encode the anchors of each data point's class; NaN where there is no such."""
+    groups, count = params.anchors.shape[:2]
+    flat = params.anchors.reshape(groups * count, *params.anchors.shape[2:])
+    means = encode_scaled(params.encoder, flat, model=model)
+    return (
+        means.reshape(groups, count, -1)
+        .at[labels]
+        .get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("model", "generative"))
+def _climb(params, inputs, latents, starts, fit, *, model, generative):
+    """Move each latent to the most probable one, given its best path."""
+    best = jnp.argmin(fit.objective, axis=1)
+    pick = jax.vmap(lambda rows, i: rows[i])
+    c, a = pick(fit.coefficients, best), pick(starts, best)
+    ends = jax.vmap(transport, (None, 0, 0))(params.operators, c, a)
     climb = lambda x, z, end: _most_probable(params, x, z, end, model, generative)
-    latents = jax.lax.fori_loop(0, ROUNDS, one_round, latents)
-    fit = look(keys[-1], latents)
-    picture = lambda x, z: _gaussian_picture(params, x, z, model, generative)
-    slope, hessian = jax.vmap(picture)(batch.inputs, latents)
-    per_example = lambda *a: _one_proposal(params.operators, *a, generative=generative)
-    return jax.vmap(per_example)(starts, fit.coefficients, latents, slope, hessian)
+    return jax.vmap(climb)(inputs, latents, ends)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "generative"))
+def _picture(params, inputs, latents, starts, found, *, model, generative):
+    """Put the proposals together from where the searches ended."""
+    quadratic = lambda x, z: _quadratic(params, x, z, model, generative)
+    slopes, curvatures, axes = jax.vmap(quadratic)(inputs, latents)
+    assemble = lambda *a: _assemble(params.operators, *a, generative=generative)
+    return jax.vmap(assemble)(starts, found, latents, slopes, curvatures, axes)
 
 
 def _errors(params, x, z, model, generative):
@@ -137,10 +159,7 @@ def _errors(params, x, z, model, generative):
 def _most_probable(params, x, z, end, model, generative):
     """Climb to the largest p(x|z) N(z; end, gamma^2 I) by damped Gauss-Newton steps."""
     precision = generative.noise_std**-2
-    eye = jnp.eye(z.size, dtype=z.dtype)
-
-    def errors(z):
-        return _errors(params, x, z, model, generative)
+    errors = lambda z: _errors(params, x, z, model, generative)
 
     def energy(z):
         return 0.5 * jnp.sum(errors(z) ** 2) + 0.5 * precision * jnp.sum((z - end) ** 2)
@@ -148,9 +167,8 @@ def _most_probable(params, x, z, end, model, generative):
     def step(_, carry):
         z, damping = carry
         jacobian = jax.jacfwd(errors)(z)
-        matmul = lambda a, b: jnp.matmul(a, b, precision="highest")
-        gradient = matmul(errors(z), jacobian) + precision * (z - end)
-        normal = matmul(jacobian.T, jacobian) + precision * eye
+        gradient = dot(errors(z), jacobian) + precision * (z - end)
+        normal = dot(jacobian.T, jacobian) + precision * jnp.eye(z.size, dtype=z.dtype)
         damped = normal + damping * jnp.diag(jnp.diag(normal))
         trial = z - jnp.linalg.solve(damped, gradient)
         better = energy(trial) < energy(z)
@@ -159,50 +177,67 @@ def _most_probable(params, x, z, end, model, generative):
     return jax.lax.fori_loop(0, STEPS, step, (z, jnp.asarray(0.1, z.dtype)))[0]
 
 
-def _gaussian_picture(params, x, z, model, generative):
-    """Return gradient and negative Hessian of log p(x|z), the latter made positive."""
+def _quadratic(params, x, z, model, generative):
+    """Return the gradient of log p(x|z), and the curvatures of -log p and their axes.
+
+    Directions along which log p curves upward count as flat.
+    """
 
     def energy(z):
         return 0.5 * jnp.sum(_errors(params, x, z, model, generative) ** 2)
 
-    values, vectors = jnp.linalg.eigh(jax.hessian(energy)(z))
-    values = jnp.maximum(values, 0.0)
-    hessian = jnp.matmul(vectors * values[None, :], vectors.T, precision="highest")
-    return -jax.grad(energy)(z), hessian
+    curvatures, axes = jnp.linalg.eigh(jax.hessian(energy)(z))
+    return -jax.grad(energy)(z), jnp.maximum(curvatures, 0.0), axes
 
 
-def _one_proposal(operators, starts, found, latent, slope, hessian, *, generative):
+def _assemble(operators, starts, found, z0, slope, curvatures, axes, *, generative):
     """Put one data point's proposal together; `found` are the searches' c*."""
     gamma, rate, _ = generative
-    size = latent.size
-    eye = jnp.eye(size, dtype=latent.dtype)
-    # (H + I/gamma^2)^-1 = gamma^2 (I + gamma^2 H)^-1: no large number for small gamma.
-    shrink = jnp.linalg.inv(eye + gamma**2 * hessian)
-    covariance = gamma**2 * shrink
-    # Precision of the path's end once z is integrated: (H^-1 + gamma^2 I)^-1.
-    end_precision = jnp.matmul(hessian, shrink, precision="highest")
+    # In the curvature's axes nothing large has to cancel, however small gamma is.
+    shrinkage = 1.0 / (1.0 + gamma**2 * curvatures)
+    shrink = dot(axes * shrinkage[None, :], axes.T)
+    # log p(x|c, a) = pull.(end - z0) - 1/2 (end - z0) stiffness (end - z0) + constant.
+    pull = dot(shrink, slope)
+    stiffness = dot(axes * (curvatures * shrinkage)[None, :], axes.T)
 
     def per_anchor(start, c):
-        end = transport(operators, c, start)
-        jacobian = jax.jacfwd(lambda c: transport(operators, c, start))(c)
-        pull = end_slope(latent, slope, shrink, end_precision, end)
-        dot = lambda a, b: jnp.matmul(a, b, precision="highest")
-        precision = dot(jacobian.T, dot(end_precision, jacobian))
-        # The Laplace density's variance is 2 / rate^2.
-        precision = precision + 0.5 * rate**2 * jnp.eye(c.size, dtype=c.dtype)
-        spread = jnp.linalg.cholesky(jnp.linalg.inv(precision))
-        gain = dot(pull, jacobian) - rate * jnp.sign(c)
-        step = dot(spread, dot(spread.T, gain))
-        logit = (
-            _log_end(latent, slope, shrink, covariance, end_precision, end)
-            - rate * jnp.sum(jnp.abs(c))
-            + jnp.sum(jnp.log(jnp.diag(spread)))
-        )
-        return logit, jnp.where(c == 0, 0.0, 1.0) * 0.0 * step + c, spread
+        path = lambda c: transport(operators, c, start)
+        jacobian, away = jax.jacfwd(path)(c), path(c) - z0
+        normal = dot(jacobian.T, dot(stiffness, jacobian))
+        values, vectors = jnp.linalg.eigh(normal)
+        # A Laplace density's variance is 2 / rate^2.
+        spread = _spread(vectors, 1.0 / (jnp.maximum(values, 0.0) + 0.5 * rate**2))
+        uphill = dot(pull - dot(stiffness, away), jacobian) - rate * jnp.sign(c)
+        step = dot(uphill, spread.root)
+        length = jnp.sqrt(jnp.sum(step**2))
+        step = step * jnp.minimum(1.0, LONGEST_STEP / jnp.maximum(length, 1e-6))
+        c = c + dot(spread.root, step)
+        away = path(c) - z0
+        logit = dot(pull, away) - 0.5 * dot(away, dot(stiffness, away))
+        volume = -log_determinant(spread.inverse)
+        return logit - rate * jnp.sum(jnp.abs(c)) + volume, c, spread
 
-    logits, coefficients, spreads = jax.vmap(per_anchor)(starts, found)
+    logits, coefficients, spread = jax.vmap(per_anchor)(starts, found)
     logits = jax.nn.log_softmax(jnp.where(jnp.isnan(logits), -jnp.inf, logits))
-    share = math.log(ANCHOR_SHARE / starts.shape[0])
-    logits = jnp.logaddexp(logits + math.log1p(-ANCHOR_SHARE), share)
-    spread = jnp.linalg.cholesky(covariance)
-    return Proposals(starts, logits, coefficients, spreads, latent, slope, spread)
+    even = math.log(ANCHOR_SHARE / starts.shape[0])
+    logits = jnp.logaddexp(logits + math.log1p(-ANCHOR_SHARE), even)
+    latent_spread = _spread(axes, gamma**2 * shrinkage)
+    return Proposals(
+        starts, logits, coefficients, spread, z0, shrink, slope, latent_spread
+    )
+
+
+def _spread(vectors, variances):
+    """Make a covariance of its axes and the variances along them."""
+    deviations = jnp.sqrt(variances)
+    return Spread(vectors * deviations[None, :], vectors.T / deviations[:, None])
+
+
+def log_determinant(matrix):
+    """Return log |det|."""
+    return jnp.linalg.slogdet(matrix)[1]
+
+
+def dot(a, b):
+    """Multiply matrices in full precision."""
+    return jnp.matmul(a, b, precision="highest")

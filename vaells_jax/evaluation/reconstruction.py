@@ -1,6 +1,7 @@
 """How well a model reproduces data points through its posterior."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ def reconstruction_errors(
     inputs: Float[Array | np.ndarray, "N ..."],
     *,
     model: Model,
+    on_done: Callable[[int], None] | None = None,
 ) -> Float[np.ndarray, " N"]:
     """Return each data point's mean squared error, over posterior samples and pixels.
 
@@ -28,6 +30,7 @@ def reconstruction_errors(
         params: A trained model's parameters.
         inputs: Data points.
         model: The static part; its `num_samples` are averaged.
+        on_done: Called with the number of data points done, after each part.
 
     Returns:
         One error for each data point, in squared units of the data.
@@ -37,17 +40,14 @@ def reconstruction_errors(
     """
     if len(inputs) == 0:
         raise ValueError("inputs must hold at least one data point; got none.")
-    chunks = range(0, len(inputs), CHUNK)
-    errors = [
-        _errors(
-            jax.random.fold_in(key, i),
-            params,
-            jnp.asarray(inputs[i : i + CHUNK]),
-            model=model,
-        )
-        for i in chunks
-    ]
-    return np.concatenate([np.asarray(e) for e in errors])
+    found = []
+    for i in range(0, len(inputs), CHUNK):
+        part = jnp.asarray(inputs[i : i + CHUNK])
+        errors = _errors(jax.random.fold_in(key, i), params, part, model=model)
+        found.append(np.asarray(errors))
+        if on_done is not None:
+            on_done(len(part))
+    return np.concatenate(found)
 
 
 @functools.partial(jax.jit, static_argnames="model")
