@@ -33,8 +33,8 @@ from vaells_jax.evaluation.turning import frequency_ratios, quarter_turn, turn_s
 NUM_PATHS, NUM_CALIBRATION = 200, 20
 """Test digits whose paths are measured, and those that tell what a quarter turn is."""
 
-REACH = 50.0
-"""Coefficients that the authors' extrapolations reach."""
+STILL = 50.0
+"""The longest coefficient to try for an operator that turns nothing."""
 
 
 class Space(NamedTuple):
@@ -65,7 +65,7 @@ def latent_space(run: Run) -> Space:
         encode=lambda x: encode(params.encoder, jnp.asarray(x), model=model),
         decode=lambda z: decode(params.decoder, as_latents(z), model=model),
         path=lambda z, c: _sweep(operator[None], as_latents(z), as_latents(c)),
-        longest=float(np.pi / turning.min()) if turning.size else REACH,
+        longest=float(np.pi / turning.min()) if turning.size else STILL,
     )
 
 
@@ -88,61 +88,60 @@ def evaluate(run: Run) -> dict[str, Any]:
     """Measure how far paths are rotations, and whether digits outlive them."""
     test, space = run.problem.data.test, latent_space(run)
     images, labels = test.images[:NUM_PATHS], test.labels[:NUM_PATHS]
-    functions = {**space._asdict(), "turn": turn}
-    longest = functions.pop("longest")
-    quarter = quarter_turn(images[:NUM_CALIBRATION], longest, **functions)
-    score = turn_score(images, quarter, **functions)
+    quarter = _quarter_turn(run, space)
+    score = turn_score(
+        images, quarter,
+        encode=space.encode, decode=space.decode, path=space.path, turn=turn,
+    )  # fmt: skip
     judge = digit_judge(run.workdir, run.problem.data, rotated=True)
     names = judge.name(labels)
     kept = identity_preservation(score.outputs, names, classify=judge.classify)
-    centre = slice(len(score.coefficients) // 2, len(score.coefficients) // 2 + 1)
-    still = identity_preservation(
-        score.outputs[:, centre], names, classify=judge.classify
-    )
-    angles = f"{NUM_PATHS} unrotated test digits over +-90 degrees"
+    return {
+        **_turn_merits(score),
+        "identity_preservation": merit(
+            kept.share,
+            "share of a path's images that a classifier takes for their digit (6 and 9 "
+            f"count as one), {_WHICH}",
+            per_angle=kept.per_view.tolist(),
+            whole_paths=kept.whole,
+        ),
+        **sample_merits(run, images, names, judge),
+        "quarter_turn_coefficient": merit(
+            quarter, f"turns {NUM_CALIBRATION} digits by 90 degrees best, all together"
+        ),
+        **_spectrum(run),
+    }
+
+
+_WHICH = f"{NUM_PATHS} unrotated test digits over +-90 degrees"
+
+
+def _turn_merits(score):
+    """Describe how paths compare with true rotations."""
+    path, again = score.path_errors.mean(), score.reconstruction_errors.mean()
     return {
         "angle_monotonicity": merit(
             float(score.monotonicity.mean()),
             "Spearman of the coefficient and the angle of the best-matching true "
-            f"rotation along the path, mean over {angles}",
+            f"rotation along the path, mean over {_WHICH}",
             median=float(np.median(score.monotonicity)),
             tenth_percentile=float(np.quantile(score.monotonicity, 0.1)),
         ),
         "path_mse": merit(
-            float(score.path_errors.mean()),
+            float(path),
             "mean squared pixel error of decoded paths against the true rotation that "
-            f"matches best, {angles}",
+            f"matches best, {_WHICH}",
         ),
         "path_mse_at_nominal_angle": merit(
             float(score.nominal_errors.mean()),
             "the same against the rotation in proportion to the coefficient",
         ),
         "reconstruction_mse": merit(
-            float(score.reconstruction_errors.mean()),
-            "the same of these rotations' own reconstructions",
+            float(again), "the same of these rotations' own reconstructions"
         ),
         "path_to_reconstruction": merit(
-            float(score.path_errors.mean() / score.reconstruction_errors.mean()),
-            "path_mse over reconstruction_mse",
+            float(path / again), "path_mse over reconstruction_mse"
         ),
-        "identity_preservation": merit(
-            kept.share,
-            "share of a path's images that a classifier takes for their digit (6 and 9 "
-            f"count as one), {angles}",
-            per_angle=kept.per_view.tolist(),
-            whole_paths=kept.whole,
-        ),
-        "identity_of_reconstructions": merit(
-            still.share, "the same of the decoded latent means, where no path has begun"
-        ),
-        **sample_merits(run, images, names, judge),
-        "classifier_accuracy": merit(
-            judge.accuracy, "of that classifier, on test digits turned at random"
-        ),
-        "quarter_turn_coefficient": merit(
-            quarter, f"turns {NUM_CALIBRATION} digits by 90 degrees best, all together"
-        ),
-        **_spectrum(run),
     }
 
 
@@ -196,13 +195,21 @@ def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _paths(run, space, images, points=13):
     """Sweep the coefficient to both sides of upright digits, as in Fig. 5R."""
-    sweep = np.linspace(-REACH, REACH, points)
+    reach = 1.5 * abs(_quarter_turn(run, space))
+    sweep = np.linspace(-reach, reach, points)
     outputs = space.decode(np.asarray(space.path(space.encode(images), sweep)))
     return operator_path_rows(
-        np.asarray(outputs)[None],
-        sweep,
-        title=f"Paths through test digits ({run.label})",
-    )
+        np.asarray(outputs)[None], sweep,
+        title=f"Paths through test digits, about 135 degrees each way ({run.label})",
+    )  # fmt: skip
+
+
+def _quarter_turn(run, space):
+    """Find the coefficient of a quarter turn from a few test digits."""
+    return quarter_turn(
+        run.problem.data.test.images[:NUM_CALIBRATION], space.longest,
+        encode=space.encode, decode=space.decode, path=space.path, turn=turn,
+    )  # fmt: skip
 
 
 def _curves(run):
