@@ -349,6 +349,7 @@ def report(run: Run, results: dict[str, Any]) -> None:
         "training_seconds": log[-1]["elapsed"] if log else None,
         "device": jax.devices()[0].device_kind,
         "versions": {"python": platform.python_version(), "jax": jax.__version__},
+        "evaluation": dataclasses.asdict(config.evaluation),
         "results": results,
     }
     write_json(run.workdir / "results.json", record)

@@ -8,6 +8,7 @@ number of operators (M) and of anchors a class (N_a).
 import dataclasses
 import json
 import pathlib
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,8 +39,10 @@ def run_table(
         paper: The paper's values of each row.
 
     Raises:
-        ValueError: If a folder holds another configuration, or there is nothing to
-            evaluate and training is not asked for.
+        ValueError: If a folder holds another configuration.
+
+    Note:
+        Without training, rows that are not trained to their end are left out.
     """
     warm = _warm_up(experiment, config, workdir / "warm_up", train="train" in parts)
     for row in paper:
@@ -47,7 +50,14 @@ def run_table(
         resolved = row_config(config, row)
         if warm is not None:
             _start_from(warm, experiment, resolved, folder)
-        run_seed(experiment, resolved, folder, parts)
+        elif "train" not in parts and not _is_trained(resolved, folder):
+            print(f"{experiment.name}: {folder}/ is not trained to its end; left out.")
+            continue
+        _share_judge(workdir, folder)
+        left = parts
+        if "evaluate" in parts and _is_evaluated(resolved, folder):
+            left = tuple(part for part in parts if part != "evaluate")
+        run_seed(experiment, resolved, folder, left)
         if "evaluate" in parts:
             write_table(workdir, paper)
 
@@ -86,6 +96,34 @@ def _start_from(warm, experiment, config, folder):
         claim_workdir(folder, problem.config)
         checkpoints.save(with_networks(first_state(problem), warm))
     checkpoints.close()
+
+
+def _is_evaluated(config, folder):
+    """Say whether a row's results are those of its last step and these settings."""
+    path = folder / "results.json"
+    if not path.exists():
+        return False
+    record = json.loads(path.read_text())
+    wanted = config.schedule.steps, dataclasses.asdict(config.evaluation)
+    return (record["step"], record.get("evaluation")) == wanted
+
+
+def _share_judge(workdir, folder):
+    """Copy the classifier that another row has trained: it knows the digits alone."""
+    found = sorted(workdir.glob("*/classifier.npz"))
+    if found and not (folder / "classifier.npz").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(found[0], folder / "classifier.npz")
+
+
+def _is_trained(config, folder):
+    """Say whether a row's newest checkpoint is its schedule's last."""
+    if not (folder / "checkpoints").exists():
+        return False
+    checkpoints = Checkpoints(folder / "checkpoints")
+    step = checkpoints.latest_step()
+    checkpoints.close()
+    return step == config.schedule.steps
 
 
 def with_networks(state: TrainState, warm: TrainState) -> TrainState:

@@ -88,6 +88,12 @@ def test_the_table_stands_beside_the_papers(tmp_path, capsys):
     assert [row["folder"] for row in table["rows"]] == ["M2-Na8"]
 
 
+def test_rows_not_trained_to_their_end_are_left_out(tmp_path, capsys):
+    assert command(tmp_path, "--table", "--only", "evaluate") == 0
+    assert capsys.readouterr().out.count("not trained to its end") == len(ROWS)
+    assert not (tmp_path / "table.json").exists()
+
+
 def test_no_table_of_seeds(tmp_path, capsys):
     assert command(tmp_path, "--table", "--seeds", "2") == 2
     assert "leave --seeds out" in capsys.readouterr().err
