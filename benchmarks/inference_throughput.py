@@ -10,9 +10,11 @@ or the speeds per second of processor time.
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -27,7 +29,12 @@ from benchmarks.problems import (
     draw_problems,
     load_reference,
 )
-from benchmarks.report import plot_axes, print_against, print_table
+from benchmarks.report import (
+    batch_exponent,
+    plot_axes,
+    print_against,
+    print_table,
+)
 
 # Seeds 0 and 1 chose the search's constants; reports use the others.
 HELD_OUT_SEED = 10
@@ -44,9 +51,12 @@ def our_search(**settings):
     )
 
 
-SOLVERS = {
+SOLVERS: dict[str, Callable[[], Callable]] = {
     "local": lambda: our_search(),
-    "local, 4 restarts": lambda: our_search(restarts=4),
+    **{
+        f"local, {count} restarts": functools.partial(our_search, restarts=count)
+        for count in (1, 2, 4, 8)
+    },
     "global": lambda: our_search(search="global"),
     "jaxopt L-BFGS": lambda: our_search(solver="lbfgs"),
     "optax L-BFGS": lambda: lbfgs_of_optax(jax.random.key(HELD_OUT_SEED)),
@@ -84,13 +94,19 @@ class Session:
         self.authors[name] = speed
         return first, reached
 
-    def run(self, solver, name, problems, judged, batch, axis="families", **labels):
-        """Measure one solver on one batch."""
+    def run(
+        self, solver, name, problems, judged, batch, axis="families", *,
+        place=None, devices=None,
+    ):  # fmt: skip
+        """Measure one solver on one batch, at one place of an axis."""
         batched = repeat(problems, batch)
         judged = judged[np.arange(batch) % len(judged)]
         row = {"solver": solver, "family": name, "axis": axis, "batch": batch}
-        measured = measure(SOLVERS[solver](), batched, judged, self.arguments.repeats)
-        self.add(row | labels | measured | {"ratio": self.ratio(name, measured)})
+        measured = measure(
+            SOLVERS[solver](), batched, judged, self.arguments.repeats, devices
+        )
+        ratio = self.ratio(name, measured)
+        self.add(row | {"place": place} | measured | {"ratio": ratio})
 
     def ratio(self, name, measured) -> float | None:
         """Return the speed in units of the authors' algorithm on these problems."""
@@ -145,19 +161,25 @@ def run_reference(session, arguments):
 
 
 def run_axes(session, arguments):
-    """Measure cost against batch size, operators and latent size."""
-    nothing = np.zeros(1)
+    """Measure the local search's cost against batch, M, d, restarts and devices."""
+
+    def run(axis, place, family=NATURAL, batch=1024, solver="local", **settings):
+        drawn = draw_problems(family, min(batch, 4096), HELD_OUT_SEED)
+        session.run(
+            solver, "natural", drawn, np.zeros(1), batch, axis, place=place, **settings
+        )
+
     for batch in arguments.batches:
-        drawn = draw_problems(NATURAL, min(batch, 4096), HELD_OUT_SEED)
-        session.run("local", "natural", drawn, nothing, batch, axis="batch")
+        run("batch", batch, batch=batch)
     for count in (1, 2, 4, 8, 16):
-        family = dataclasses.replace(NATURAL, count=count)
-        drawn = draw_problems(family, 1024, HELD_OUT_SEED)
-        session.run("local", "natural", drawn, nothing, 1024, "operators", count=count)
+        run("operators M", count, dataclasses.replace(NATURAL, count=count))
     for dim in (2, 4, 6, 10, 16):
-        family = dataclasses.replace(NATURAL, dim=dim)
-        drawn = draw_problems(family, 1024, HELD_OUT_SEED)
-        session.run("local", "natural", drawn, nothing, 1024, "latent size", dim=dim)
+        run("latent size d", dim, dataclasses.replace(NATURAL, dim=dim))
+    for restarts in (1, 2, 4, 8):
+        run("restarts", restarts, solver=f"local, {restarts} restarts")
+    for devices in range(1, len(jax.devices()) + 1):
+        run("devices", devices, batch=arguments.batch, devices=devices)
+    print(f"cost grows as batch^{batch_exponent(session.rows):.3f} from 1,024 pairs on")
 
 
 PARTS = {
@@ -179,7 +201,11 @@ def parse_arguments(arguments=None):
     parser.add_argument("--family", choices=FAMILIES, action="append")
     parser.add_argument("--batch", type=int, default=16384)
     parser.add_argument(
-        "--batches", type=int, nargs="+", default=[288, 1024, 4096, 16384, 65536]
+        "--batches",
+        type=int,
+        nargs="+",
+        default=[288] + [4**n for n in range(5, 11)],
+        help="places of the batch axis",
     )
     parser.add_argument(
         "--judged", type=int, default=200, help="pairs for the authors'"

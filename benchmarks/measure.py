@@ -21,7 +21,9 @@ def repeat(problems: PairProblems, pairs: int) -> PairProblems:
     return problems._replace(start=problems.start[index], end=problems.end[index])
 
 
-def measure(run, problems: PairProblems, judged: np.ndarray, repeats: int) -> dict:
+def measure(
+    run, problems: PairProblems, judged: np.ndarray, repeats: int, devices=None
+) -> dict:
     """Time `run(operators, start, end) -> coefficients`, and judge what it found.
 
     Args:
@@ -29,9 +31,13 @@ def measure(run, problems: PairProblems, judged: np.ndarray, repeats: int) -> di
         problems: the batch.
         judged: objectives of the authors' algorithm for the batch's first pairs.
         repeats: timed calls after the first one.
+        devices: 1 keeps the arrays, and so the search, on one device; otherwise the
+            search spreads itself over all of them.
     """
     dtype = np.float64 if jax.config.read("jax_enable_x64") else np.float32
     arrays = [jax.numpy.asarray(np.asarray(x, dtype)) for x in problems]
+    if devices == 1:
+        arrays = jax.device_put(arrays, jax.devices()[0])
     began = time.perf_counter()
     jax.block_until_ready(run(*arrays))
     first = time.perf_counter() - began

@@ -1,8 +1,10 @@
 """Tables and plots of benchmark rows."""
 
+import math
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (the backend must be chosen first)
@@ -55,7 +57,7 @@ def _cell(text: str, name: str) -> str:
 
 def print_against(rows: list[dict], earlier: list[dict]):
     """Print the speed of every row relative to the same row of an earlier report."""
-    identity = ("solver", "family", "axis", "batch", "count", "dim")
+    identity = ("solver", "family", "axis", "batch", "place")
     name = lambda row: tuple(row.get(k) for k in identity)
     before = {name(row): row for row in earlier}
     for row in rows:
@@ -67,27 +69,34 @@ def print_against(rows: list[dict], earlier: list[dict]):
             print(f"{label}: speed x{speed:.2f}, share ok {share:+.4f}")
 
 
+def batch_exponent(rows: list[dict]) -> float:
+    """Fit the power of the batch by which the seconds grow, from 1,024 pairs on."""
+    found = [r for r in rows if r.get("axis") == "batch" and r["batch"] >= 1024]
+    batches = np.log([r["batch"] for r in found])
+    seconds = np.log([r["batch"] / r["pairs_per_second"] for r in found])
+    return float(np.polyfit(batches, seconds, 1)[0]) if len(found) > 1 else math.nan
+
+
 def plot_axes(rows: list[dict], path: Path):
     """Plot microseconds a pair against every axis that was measured."""
-    axes = {"batch": "batch", "operators": "count", "latent size": "dim"}
-    measured = {a: [r for r in rows if r.get("axis") == a] for a in axes}
-    measured = {a: found for a, found in measured.items() if found}
+    measured: dict[str, list[dict]] = {}
+    for row in rows:
+        if row.get("place") is not None:
+            measured.setdefault(row["axis"], []).append(row)
     if not measured:
         return
     figure, panels = plt.subplots(
-        1, len(measured), figsize=(4 * len(measured), 3.4), squeeze=False
+        1, len(measured), figsize=(3.2 * len(measured), 3.4), squeeze=False
     )
     for panel, (axis, found) in zip(panels[0], measured.items(), strict=True):
-        places = [row[axes[axis]] for row in found]
-        costs = [1e6 / row["pairs_per_second"] for row in found]
-        panel.loglog(places, costs, "o-")
-        panel.set_xticks(places, [str(place) for place in places], rotation=45)
+        places = [row["place"] for row in found]
+        panel.loglog(places, [1e6 / row["pairs_per_second"] for row in found], "o-")
+        labels = [f"{place:,}" for place in places]
+        panel.set_xticks(places, labels, rotation=45, ha="right")
         panel.minorticks_off()
-        panel.set_xlabel(
-            {"operators": "operators M", "latent size": "d"}.get(axis, axis)
-        )
-        panel.set_ylabel("microseconds a pair")
+        panel.set_xlabel(axis)
         panel.grid(alpha=0.3)
+    panels[0, 0].set_ylabel("microseconds a pair")
     figure.suptitle("Cost of the local coefficient search")
     figure.tight_layout()
     figure.savefig(path, dpi=120)

@@ -1,14 +1,19 @@
 """`infer_coefficients`: the coefficient search for any leading axes."""
 
+import functools
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from vaells_jax.inference.batches import search_batch
-from vaells_jax.inference.devices import spread, usable_devices
+from vaells_jax.inference.devices import (
+    compiler_options,
+    is_traced,
+    spread,
+    usable_devices,
+)
 from vaells_jax.inference.energy import Problem, operator_norms
 from vaells_jax.inference.gauss_newton import CONVERGED
 from vaells_jax.inference.global_search import global_batch
@@ -53,11 +58,22 @@ def infer_coefficients(
     """
     _check_shapes(operators, start, end)
     leading = jnp.broadcast_shapes(jnp.shape(start)[:-1], jnp.shape(end)[:-1])
-    devices = usable_devices(math.prod(leading), key, operators, start, end)
-    return _infer(key, operators, start, end, options, devices)
+    problem = (key, operators, start, end)
+    devices = usable_devices(math.prod(leading), *problem)
+    infer = _compiled(is_traced(*problem))
+    return infer(*problem, options, devices)
 
 
-@partial(jax.jit, static_argnums=(4, 5))
+@functools.cache
+def _compiled(traced: bool):
+    """Return the jitted search; JAX takes compiler options in outermost calls only."""
+    return jax.jit(
+        _infer,
+        static_argnums=(4, 5),
+        compiler_options=None if traced else compiler_options(),
+    )
+
+
 def _infer(key, operators, start, end, options, devices) -> CoefficientFit:
     dtype = jnp.result_type(operators, start, end)
     operators, start, end = (jnp.asarray(x, dtype) for x in (operators, start, end))

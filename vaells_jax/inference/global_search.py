@@ -38,8 +38,9 @@ LARGEST_START = 6.0
 # A single operator is scanned further: a whole turn of a rotation generator of unit
 # norm takes 2 pi sqrt(d / 2) or, with several frequencies, more.
 LONGEST_SCAN = 20.0
-# Trial steps before the candidates are compared, and candidates that go on.
-FIRST_STEPS = 6
+# Trial steps before the candidates are compared, and candidates that go on. Six steps
+# would cost two fifths more and better one pair in two hundred.
+FIRST_STEPS = 4
 REFINED = 2
 # Objectives closer than this share of ||end||^2 count as equal: float32's rounding.
 TIE = 1e-6
