@@ -63,17 +63,20 @@ def search_batch(
     Returns:
         Scaled coefficients [B M], objectives [B], status codes [B], iterations [B].
     """
-    pairs = initial.shape[0]
-    block = min(BLOCK, pairs)
+
+    def search_block(initial, start, end, searchable):
+        block = problem._replace(start=start, end=end)
+        return _search_block(block, initial, searchable, max_iterations)
+
     columns = (initial, problem.start, problem.end, searchable)
-    blocks = [_split(column, block) for column in columns]
+    return in_blocks(search_block, columns, BLOCK)
 
-    def search_block(columns):
-        initial, start, end, searchable = columns
-        block_problem = problem._replace(start=start, end=end)
-        return _search_block(block_problem, initial, searchable, max_iterations)
 
-    found = jax.lax.map(search_block, tuple(blocks))
+def in_blocks(search, columns: tuple[Array, ...], size: int) -> tuple[Array, ...]:
+    """Apply a search of [size ...] columns to longer ones, one block after another."""
+    pairs = columns[0].shape[0]
+    blocks = tuple(_split(column, min(size, pairs)) for column in columns)
+    found = jax.lax.map(lambda block: search(*block), blocks)
     return tuple(_join(column, pairs) for column in found)
 
 

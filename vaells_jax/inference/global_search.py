@@ -17,26 +17,26 @@ scan goes through the Taylor kernel and asks nothing of the operator's eigenvect
 
 from statistics import NormalDist
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from vaells_jax.inference.batches import search_batch
+from vaells_jax.inference.batches import in_blocks, search_batch
 from vaells_jax.inference.energy import Problem
 from vaells_jax.operators.taylor import expm_action_jet
 
 # Starts in the bank, starts of a scan, and the shells that the bank is spread over.
 # Six shells instead of four cost half as much again and found nothing more.
 BANK = 512
-SCAN = 256
+SCAN = 128
 SHELLS = 4
 # Scaled length of the longest start. The transports that training finds have generators
 # of norm 2 in the median and 12 at the most; the outermost shell reaches half of that,
 # and the refinement may go further.
 LARGEST_START = 6.0
 # A single operator is scanned further: a whole turn of a rotation generator of unit
-# norm takes 2 pi sqrt(d / 2) or, with several frequencies, more.
+# norm takes 2 pi sqrt(d / 2) or, with several frequencies, more. No frequency of it is
+# above 1 / sqrt(2), so the objective's shortest period is 4.4: 14 points of the scan.
 LONGEST_SCAN = 20.0
 # Trial steps before the candidates are compared, and candidates that go on. Six steps
 # would cost two fifths more and better one pair in two hundred.
@@ -107,41 +107,43 @@ def global_batch(
     bank = jnp.asarray(make_bank(initial.shape[-1], initial.dtype))
     search = _scan_and_polish if initial.shape[-1] == 1 else _score_and_refine
 
-    pairs = (problem.start, problem.end, initial, searchable)
-    return _in_blocks(problem, bank, pairs, search, max_iterations)
-
-
-def _in_blocks(problem, bank, pairs, search, max_iterations):
-    count = pairs[0].shape[0]
-    size = min(BLOCK, max(count, 1))
-    blocks = -(-count // size)
-    missing = blocks * size - count
-    cut = lambda x: jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)).reshape(
-        blocks, size, *x.shape[1:]
-    )
-
-    def one_block(columns):
-        start, end, initial, searchable = columns
+    def search_block(start, end, initial, searchable):
         block = problem._replace(start=start, end=end)
         return search(block, bank, initial, searchable, max_iterations)
 
-    found = jax.lax.map(one_block, tuple(cut(x) for x in pairs))
-    return tuple(x.reshape(-1, *x.shape[2:])[:count] for x in found)
+    columns = (problem.start, problem.end, initial, searchable)
+    return in_blocks(search_block, columns, BLOCK)
 
 
 def _scan_and_polish(problem, bank, initial, searchable, max_iterations):
-    """Polish the scan's best point, and the shortest that might be as good."""
+    """Polish the scan's lowest valley, and the nearest that might be as low."""
     del initial
     scores = score_bank(problem, bank)
-    best = jnp.argmin(scores, axis=1)
+    lowest = jnp.min(scores, axis=1, keepdims=True)
     # A minimum between two points of the scan may look this much worse than it is.
     spacing = 2 * LONGEST_SCAN / (SCAN - 1)
-    blur = 0.5 * (0.5 * spacing) ** 2 * jnp.sum(problem.end**2, axis=1)
-    close = scores <= (jnp.min(scores, axis=1) + blur)[:, None]
-    shortest = jnp.argmin(jnp.where(close, jnp.abs(bank[:, 0]), jnp.inf), axis=1)
-    starts = bank[jnp.stack([best, shortest], axis=1)]
-    found = _search_candidates(problem, starts, searchable, max_iterations)
+    blur = 0.5 * (0.5 * spacing) ** 2 * jnp.sum(problem.end**2, axis=1, keepdims=True)
+    beside = jnp.pad(scores, [(0, 0), (1, 1)], constant_values=jnp.inf)
+    valley = (scores <= beside[:, :-2]) & (scores <= beside[:, 2:])
+    best = _shortest(bank, scores <= lowest)
+    near = _shortest(bank, valley & (scores <= lowest + blur))
+    different = jnp.any(near != best, axis=1)
+    found = _search_candidates(
+        problem,
+        jnp.stack([best, near], axis=1),
+        jnp.stack([searchable, searchable & different], axis=1),
+        max_iterations,
+    )
     return _choose(problem, found)
+
+
+def _shortest(bank, chosen):
+    """Return each pair's shortest coefficient among the chosen points of the scan."""
+    order = np.argsort(np.abs(np.linspace(-1, 1, SCAN)), kind="stable")
+    rank = np.argsort(order)  # of every point by its length
+    # The least rank is found several times faster than the place of a least length.
+    first = jnp.min(jnp.where(chosen, rank[None], SCAN - 1), axis=1)
+    return bank[order][first]
 
 
 def _score_and_refine(problem, bank, initial, searchable, max_iterations):
@@ -175,12 +177,13 @@ def _choose(problem, found):
 
 
 def _search_candidates(problem, starts, searchable, max_iterations):
-    """Run the local search from every candidate of every pair, [B R M]."""
+    """Run the local search from every searchable candidate of every pair, [B R M]."""
     pairs, count, size = starts.shape
     each = lambda x: jnp.repeat(x, count, axis=0)
+    searched = jnp.broadcast_to(searchable.reshape(pairs, -1), (pairs, count))
     candidates = problem._replace(start=each(problem.start), end=each(problem.end))
     found = search_batch(
-        candidates, starts.reshape(-1, size), each(searchable), max_iterations
+        candidates, starts.reshape(-1, size), searched.ravel(), max_iterations
     )
     u, energy, *rest = (x.reshape(pairs, count, *x.shape[1:]) for x in found)
     return u, jnp.where(jnp.isfinite(energy), energy, jnp.inf), *rest
