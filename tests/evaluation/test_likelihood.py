@@ -8,9 +8,12 @@ import scipy.special
 
 from tests import reference
 from tests.conftest import load_reference
-from vaells_jax import Batch, Model, dense_networks
+from vaells_jax import Batch, Model, dense_networks, loss
 from vaells_jax.evaluation.likelihood import (
     ImportanceTerms,
+    describe,
+    estimate,
+    image_constant,
     importance_terms,
     log_likelihood,
 )
@@ -106,6 +109,41 @@ def test_chunks_change_no_shape_and_few_digits(tiny_params, tiny_batch, monkeypa
     assert np.isfinite(found).all()
     # The same data points again, with other samples: equal but for Monte-Carlo noise.
     np.testing.assert_allclose(found[:3], found[4:], atol=1.0)
+
+
+def test_the_elbo_is_the_negative_loss(tiny_model, tiny_params, tiny_batch):
+    weights = LossWeights(reconstruction=0.3, posterior_l1=2.0, prior_l1=0.01)
+    key = jax.random.key(3)
+    found = estimate(tiny_params, key, tiny_batch, model=tiny_model, objective=weights)
+    total, terms = jax.jit(
+        lambda params: loss(
+            params, jax.random.fold_in(key, 0), tiny_batch, model=tiny_model,
+            weights=weights,
+        )
+    )(tiny_params)  # fmt: skip
+    wanted = image_constant(5, weights) - (total - terms.operator_norm)
+    np.testing.assert_allclose(np.mean(found.elbo), wanted, rtol=1e-4)
+    assert image_constant(5, weights) == pytest.approx(2.5 * np.log(0.3 / (2 * np.pi)))
+
+
+def test_all_that_decides_is_recorded(tiny_model):
+    settings = describe(tiny_model, "all")
+    assert settings["samples"] == 3
+    assert settings["sample_noise_std"] == tiny_model.noise_std
+    assert settings["density_noise_std"] == settings["pixel_std"] == 1.0
+    assert settings["labels_used"] is False
+    assert settings["prior_search"]["l1_weight"] == 1e-6
+    assert describe(tiny_model, "closest")["labels_used"] is True
+
+
+def test_anchors_that_are_not_to_be_had(tiny_model, tiny_params, tiny_batch, unchecked):
+    ask = lambda params, anchors: log_likelihood(
+        params, jax.random.key(0), tiny_batch, model=tiny_model, anchors=anchors
+    )
+    with pytest.raises(ValueError, match="'closest'.*'near'"):
+        ask(tiny_params, "near")
+    with pytest.raises(ValueError, match="anchors of classes"):
+        ask(tiny_params._replace(anchors=None), "all")
 
 
 def test_empty_batch(tiny_model, tiny_params, tiny_batch):
