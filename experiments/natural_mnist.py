@@ -89,7 +89,8 @@ PAPER = ExperimentConfig(
     prior_search=InferenceOptions(l1_weight=1e-6, initial_range=(-2.5, 0.0)),
 )
 
-# A first picture in minutes: few steps, at rates ten and a hundred times as large.
+# A first picture in minutes: few steps, at rates ten and a hundred times as large, and
+# likelihoods of few digits.
 QUICK = dataclasses.replace(
     PAPER,
     preset="quick",
