@@ -155,6 +155,22 @@ def test_operators_without_use_say_so(kind, pairs):
         np.testing.assert_allclose(fit.objective, still, rtol=1e-5)
 
 
+def test_global_search_serves_operators_of_any_size(pairs):
+    # Its starts are scaled by the operators' norms, so that none is too large for it.
+    operators, start, end = pairs
+    search = lambda P: infer_coefficients(
+        jax.random.key(0), P, start, end, options=KINDS["global"]
+    )
+    huge = search(1e6 * operators)
+    reached = objective(1e6 * operators, start, end, huge.coefficients)
+    np.testing.assert_allclose(huge.objective, reached, rtol=1e-3, atol=1e-5)
+    for useless in (0.0 * operators, jnp.nan * operators):
+        fit = search(useless)
+        still = 0.5 * np.sum(np.asarray(end - start) ** 2, axis=1)
+        assert not fit.converged.any()
+        np.testing.assert_allclose(fit.objective, still, rtol=1e-5)
+
+
 def test_one_operator_is_searched_around_the_whole_orbit(dtype):
     turn = jnp.asarray([[[0.0, -0.05], [0.05, 0.0]]], dtype)
     angles = np.linspace(-3.0, 3.0, 13)

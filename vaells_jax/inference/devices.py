@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 
 # Below this many pairs a device the hand-over costs more than it saves.
-PAIRS_PER_DEVICE = 512
+PAIRS_PER_DEVICE = 256
 
 
 def is_traced(*arrays) -> bool:
