@@ -49,16 +49,33 @@ PAPER = ExperimentConfig(
     prior_search=InferenceOptions(l1_weight=1e-6, initial_range=(-2.5, 0.0)),
 )
 
-# A first picture in minutes: few steps, at rates ten and a hundred times as large.
-QUICK = dataclasses.replace(
+# What the paper's values lack, one by one; docs/rotated_mnist.md has the figures.
+# - With lr_net = 1e-4 and ten latent dimensions a fifth of the digits cannot be told
+#   after reconstruction alone: paths cannot keep what the decoder has lost.
+# - Network steps that hardly see the prior (1e-4) leave orbits as warm-up bent them.
+# - The operator's rate takes 500 steps to grow to where it changes anything.
+TUNED = dataclasses.replace(
     PAPER,
-    preset="quick",
-    schedule=dataclasses.replace(PAPER.schedule, steps=2_400, warm_up_steps=1_600),
-    model=dataclasses.replace(PAPER.model, latent_scale=None),
-    optimizer=dataclasses.replace(
-        PAPER.optimizer, network_rate=1e-3, operator_rate=1e-3
+    preset="tuned",
+    schedule=dataclasses.replace(
+        PAPER.schedule,
+        steps=6_500,
+        warm_up_steps=5_000,
+        operator_steps=40,
+        network_prior_factor=1.0,
     ),
-    log=LogConfig(log_every=5, save_every=400),
+    model=dataclasses.replace(PAPER.model, latent_size=16, latent_scale=None),
+    optimizer=dataclasses.replace(
+        PAPER.optimizer, network_rate=1e-3, operator_rate=4e-3
+    ),
+)
+
+# A first picture in minutes.
+QUICK = dataclasses.replace(
+    TUNED,
+    preset="quick",
+    schedule=dataclasses.replace(TUNED.schedule, steps=2_000, warm_up_steps=1_500),
+    log=LogConfig(log_every=5, save_every=500),
 )
 
 
@@ -99,7 +116,7 @@ def prepare(config: ExperimentConfig) -> Problem:
 EXPERIMENT = Experiment(
     name="rotated_mnist",
     summary="Train VAELLS on rotated digits, measure it and draw the paper's figures.",
-    presets={"paper": PAPER, "quick": QUICK},
+    presets={"paper": PAPER, "tuned": TUNED, "quick": QUICK},
     prepare=prepare,
     evaluate=evaluate,
     draw=draw,
