@@ -86,7 +86,11 @@ def plot_axes(rows: list[dict], path: Path):
     if not measured:
         return
     figure, panels = plt.subplots(
-        1, len(measured), figsize=(3.2 * len(measured), 3.4), squeeze=False
+        1,
+        len(measured),
+        figsize=(2.6 * len(measured), 3.4),
+        squeeze=False,
+        sharey=True,
     )
     for panel, (axis, found) in zip(panels[0], measured.items(), strict=True):
         places = [row["place"] for row in found]

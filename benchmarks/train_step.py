@@ -28,7 +28,7 @@ from vaells_jax.model.paths import Model, Paths, infer_paths
 from vaells_jax.training.schedule import Phase
 from vaells_jax.training.step import TrainState, init_state, make_train_step
 
-EXPERIMENTS = ("natural_mnist", "swiss_roll", "concentric_circles")
+EXPERIMENTS = ("natural_mnist", "rotated_mnist", "swiss_roll", "concentric_circles")
 
 
 def median_seconds(call: Callable[[], Any], repeats: int) -> tuple[float, float]:

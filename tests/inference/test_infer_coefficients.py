@@ -67,6 +67,17 @@ def test_finds_transports_that_exist(kind, pairs):
     assert fit.converged.mean() >= 0.8
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_pair_ends_above_its_start(kind, pairs):
+    options = dataclasses.replace(KINDS[kind], initial_range=(7.0, 7.0))
+    operators, start, end = pairs
+    fit = infer_coefficients(jax.random.key(1), *pairs, options=options)
+    first = objective(operators, start, end, np.full(fit.coefficients.shape, 7.0))
+    assert np.all(np.asarray(fit.objective) <= first * (1 + 1e-3) + 1e-4)
+    reached = objective(operators, start, end, fit.coefficients)
+    np.testing.assert_allclose(fit.objective, reached, rtol=1e-3, atol=1e-4)
+
+
 def test_a_useless_operator_gets_exactly_zero(pairs):
     operators, start, end = pairs
     operators = operators.at[1].set(1e-4 * operators[1])

@@ -92,13 +92,18 @@ def lbfgs_batch(
         # about one, and a first step along the gradient stays in the valley.
         unit = jnp.where(usable, jnp.sum(start * start), 1.0)
         pair = (start / jnp.sqrt(unit), end / jnp.sqrt(unit))
-        result = solver.run(u, problem.operators, problem.l1_weights / unit, *pair)
+        problem_of_pair = (problem.operators, problem.l1_weights / unit, *pair)
+        result = solver.run(u, *problem_of_pair)
         state = result.state
-        known = usable & (state.value < _outside(u.dtype))
-        converged = known & (state.error <= solver.tol)
+        # A line search that fails may leave a pair far above its start.
+        first, _ = _value_and_gradient(u, *problem_of_pair)
+        kept = state.value <= first
+        value = jnp.where(kept, state.value, first)
+        known = usable & (value < _outside(u.dtype))
+        converged = known & kept & (state.error <= solver.tol)
         status = jnp.where(converged, CONVERGED, STALLED)
-        energy = jnp.where(known, unit * state.value, jnp.nan)
-        return result.params, energy, status, state.iter_num
+        energy = jnp.where(known, unit * value, jnp.nan)
+        return jnp.where(kept, result.params, u), energy, status, state.iter_num
 
     columns = (initial, problem.start, problem.end, searchable)
     if jax.default_backend() == "cpu":
