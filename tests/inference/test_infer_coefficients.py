@@ -101,14 +101,18 @@ def test_leading_axes_broadcast(pairs):
 @pytest.mark.parametrize("kind", KINDS)
 def test_vmap_and_jit_equal_the_loop(kind, pairs, x64):
     operators, start, end = pairs
+    # Short ways from starts close by: between the valleys of longer ones the rounding
+    # decides, which no two layouts of a batch share.
+    end = start + 0.2 * (end - start)
+    options = dataclasses.replace(KINDS[kind], initial_range=(-0.5, 0.0))
     keys = jax.random.split(jax.random.key(0), 3)
     search = jax.jit(
-        lambda k, a, b: infer_coefficients(k, operators, a, b, options=KINDS[kind])
+        lambda k, a, b: infer_coefficients(k, operators, a, b, options=options)
     )
     start, end = (x.reshape(3, 8, -1) for x in (start, end))
     together = jax.vmap(search)(keys, start, end)
     loop = [search(k, a, b).objective for k, a, b in zip(keys, start, end, strict=True)]
-    np.testing.assert_allclose(together.objective, np.stack(loop), atol=1e-3)
+    np.testing.assert_allclose(together.objective, np.stack(loop), atol=1e-4)
 
 
 def test_operators_may_differ_between_examples(pairs):
