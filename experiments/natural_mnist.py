@@ -18,7 +18,13 @@ from experiments.config import (
     LogConfig,
     ModelConfig,
 )
-from experiments.digits import variation_merits
+from experiments.digits import (
+    NUM_POINTS,
+    REACH,
+    operator_paths,
+    posterior_samples,
+    variation_merits,
+)
 from experiments.likelihoods import (
     consistent_likelihood,
     paper_likelihoods,
@@ -27,7 +33,6 @@ from experiments.likelihoods import (
 from experiments.records import MetricsLog
 from experiments.runner import Experiment, Problem, Run, gather, main
 from experiments.table import run_table
-from vaells_jax import transport_path
 from vaells_jax.data.batches import draw_anchors
 from vaells_jax.data.images import NUM_CLASSES, ImageDataset, load_images
 from vaells_jax.evaluation.figures import (
@@ -42,7 +47,7 @@ from vaells_jax.evaluation.figures import (
 from vaells_jax.evaluation.reconstruction import reconstruction_errors
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.networks import convolutional_networks
-from vaells_jax.model.paths import decode_scaled, encode_scaled, sample_latents
+from vaells_jax.model.paths import decode_scaled, encode_scaled
 from vaells_jax.model.published import load_published
 from vaells_jax.model.types import LossWeights, Params
 from vaells_jax.training.optimizers import OptimizerOptions
@@ -214,40 +219,21 @@ def _reconstructions(run):
     return reconstruction_grid(images, outputs, title=f"Test digits ({run.label})")
 
 
-def _posterior_samples(run, *, spread=0.15, noise=3.0, samples=24):
+def _posterior_samples(run, *, spread=0.15):
     """Decode samples around one test digit of each class, spread as in Figs. 6R, 11."""
-    model = dataclasses.replace(
-        run.model,
-        num_samples=samples,
-        coefficient_rate=run.model.coefficient_rate * spread,
-        noise_std=run.model.noise_std * noise,
-    )
-    params = run.state.params
-    images = jnp.asarray(_one_of_each_class(run.problem.data))
-    means = encode_scaled(params.encoder, images, model=model)
-    key = jax.random.fold_in(run.key, 2)
-    latents = sample_latents(key, params.operators, means, model=model)
+    images = _one_of_each_class(run.problem.data)
     return posterior_sample_grids(
-        decode_scaled(params.decoder, means, model=model),
-        decode_scaled(params.decoder, latents, model=model),
+        *posterior_samples(run, images, spread=spread),
         title=f"Posterior samples, coefficients spread {1 / spread:.3g}-fold "
         f"({run.label})",
     )
 
 
-def _operator_paths(run, *, reach=25.0, points=11):
+def _operator_paths(run):
     """Sweep one operator's coefficient at a time, as in Fig. 12."""
-    params, model = run.state.params, run.model
-    images = jnp.asarray(_one_of_each_class(run.problem.data))
-    means = encode_scaled(params.encoder, images, model=model)
-    sweep = jnp.linspace(-reach, reach, points)
-    directions = jnp.eye(params.operators.shape[0], dtype=means.dtype)
-    along = jax.vmap(transport_path, (None, None, 0, None))
-    paths = jax.vmap(along, (None, 0, None, None))(
-        params.operators, directions, means, sweep.astype(means.dtype)
-    )
+    sweep = np.linspace(-REACH, REACH, NUM_POINTS)
     return operator_path_rows(
-        decode_scaled(params.decoder, paths, model=model),
+        operator_paths(run, _one_of_each_class(run.problem.data), sweep),
         sweep,
         title=f"Paths of each operator ({run.label})",
     )
