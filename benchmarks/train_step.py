@@ -43,7 +43,7 @@ def median_seconds(call: Callable[[], Any], repeats: int) -> tuple[float, float]
 
 @functools.partial(jax.jit, static_argnames="model")
 def search_again(key: jax.Array, operators: jax.Array, paths: Paths, *, model: Model):
-    """Search a step's paths once more: the same two calls on the same points."""
+    """Search all of a step's paths once more: the same two calls, the same points."""
     own_key, prior_key = jax.random.split(key)
     own = infer_coefficients(
         own_key,
@@ -55,7 +55,7 @@ def search_again(key: jax.Array, operators: jax.Array, paths: Paths, *, model: M
     prior = infer_coefficients(
         prior_key,
         operators,
-        paths.anchor_means[:, None, :, :],
+        paths.anchor_means,
         paths.latents[:, :, None, :],
         options=model.prior_search,
     )
@@ -70,7 +70,7 @@ def measure_experiment(experiment: Experiment, repeats: int) -> list[dict]:
         config = dataclasses.replace(config, data=data)
     problem = experiment.prepare(config)
     model, key = make_model(problem), jax.random.key(config.seed)
-    batch = problem.next_batch(0)
+    batch = problem.next_batch(config.schedule.warm_up_steps)  # with its anchors
 
     def fresh() -> TrainState:
         return init_state(
@@ -83,7 +83,8 @@ def measure_experiment(experiment: Experiment, repeats: int) -> list[dict]:
             operator_std=config.model.operator_std,
         )
 
-    infer = jax.jit(functools.partial(infer_paths, model=model, weights=config.weights))
+    every = dataclasses.replace(model, closest_anchor=False)
+    infer = jax.jit(functools.partial(infer_paths, model=every, weights=config.weights))
     params = fresh().params
     paths = infer(params, key, batch)
     searches = paths.posterior_coefficients.size + paths.prior_coefficients.size

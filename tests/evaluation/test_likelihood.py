@@ -32,14 +32,21 @@ def recorded():
 def recorded_paths(recorded, published, closest):
     """Put the recorded samples and coefficients into our record."""
     anchors = published["batch_anchor_latents"].reshape(10, 8, 6)[recorded["labels"]]
-    index = jnp.array(recorded["prior_objectives"].argmin(-1)) if closest else None
+    coefficients = recorded["prior_coefficients"]
+    anchors = np.broadcast_to(anchors[:, None], (*coefficients.shape[:3], 6))
+    index = None
+    if closest:
+        index = recorded["prior_objectives"].argmin(-1)
+        chosen = index[..., None, None]
+        anchors = np.take_along_axis(anchors, chosen, axis=2)
+        coefficients = np.take_along_axis(coefficients, chosen, axis=2)
     return Paths(
         latent_means=jnp.array(recorded["latent_means"]),
         latents=jnp.array(recorded["samples"]),
-        anchor_means=jnp.array(anchors),
         posterior_coefficients=jnp.array(recorded["posterior_coefficients"]),
-        prior_coefficients=jnp.array(recorded["prior_coefficients"]),
-        anchor_index=index,
+        anchor_means=jnp.array(anchors),
+        prior_coefficients=jnp.array(coefficients),
+        anchor_index=index if index is None else jnp.array(index),
         converged=jnp.ones(()),
     )
 

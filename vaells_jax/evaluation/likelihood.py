@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.model.objective import log_images, log_posteriors, log_priors
 from vaells_jax.model.paths import Model, Paths, infer_paths
+from vaells_jax.model.prior import log_prior, log_prior_closest
 from vaells_jax.model.types import Batch, LossWeights, Params
 
 UNIT_WEIGHTS = LossWeights(prior_l1=1.0)
@@ -76,7 +77,7 @@ def importance_terms(
         params: A trained model's parameters.
         batch: Data points with their labels.
         paths: Posterior samples and the paths inferred to them.
-        model: The static part.
+        model: The static part; it says whether the closest anchor alone counts.
         weights: Inverse variances and L1 weights of the three densities.
 
     Returns:
@@ -87,7 +88,9 @@ def importance_terms(
     )
     return ImportanceTerms(
         image + image_constant(math.prod(batch.inputs.shape[1:]), weights),
-        log_priors(params.operators, paths, weights),
+        log_priors(
+            params.operators, paths, weights, combine=_combine(model.closest_anchor)
+        ),
         log_posteriors(params.operators, paths, weights),
     )
 
@@ -218,30 +221,23 @@ def describe(
     jax.jit, static_argnames=("model", "weights", "objective", "closest")
 )
 def _estimate(params, key, batch, *, model, weights, objective, closest):
-    paths = infer_paths(params, key, batch, model=model, weights=weights)
+    every = dataclasses.replace(model, closest_anchor=False)
+    paths = infer_paths(params, key, batch, model=every, weights=weights)
     terms = importance_terms(params, batch, paths, model=model, weights=weights)
     image = log_images(
         params.decoder, batch, paths.latents, model=model, weights=objective
     )
     size = math.prod(batch.inputs.shape[1:])
+    prior = log_priors(params.operators, paths, objective, combine=_combine(closest))
     elbo = (
         jnp.mean(image, axis=1)
         + image_constant(size, objective)
-        + jnp.mean(_objective_prior(params, paths, objective, closest), axis=1)
+        + jnp.mean(prior, axis=1)
         - jnp.mean(log_posteriors(params.operators, paths, objective), axis=1)
     )
     return terms.log_likelihood(), elbo
 
 
-def _objective_prior(params, paths, weights, closest):
-    """Return log p(z) as the training takes it, of the same paths."""
-    if not closest:
-        every = paths._replace(anchor_index=None)
-        return log_priors(params.operators, every, weights)
-
-    def from_anchor(i):
-        index = jnp.full(paths.latents.shape[:2], i)
-        return log_priors(params.operators, paths._replace(anchor_index=index), weights)
-
-    count = paths.anchor_means.shape[1]
-    return jnp.max(jax.lax.map(from_anchor, jnp.arange(count)), axis=0)
+def _combine(closest):
+    """Choose what makes a prior of the anchors' terms."""
+    return log_prior_closest if closest else log_prior

@@ -1,6 +1,7 @@
 """The objective: negative ELBO with learned operators (eqs. 8-9, Appendix A)."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ from vaells_jax.model.paths import (
     sample_latents,
 )
 from vaells_jax.model.posterior import log_posterior
-from vaells_jax.model.prior import anchor_components, log_prior, log_prior_closest
+from vaells_jax.model.prior import anchor_components, log_prior
 from vaells_jax.model.types import Batch, LossWeights, Params, PyTree
 
 
@@ -133,10 +134,13 @@ def operator_objective(
     Samples and coefficients are held: this is what an operator step has to improve.
 
     Returns:
-        Posterior, prior and Frobenius terms, in nats per example. The posterior's
-        L1 term, a constant here, is left out: it would cost the comparison digits.
+        Posterior, prior and Frobenius terms, in nats per example. L1 terms that are
+        constants here are left out, for they would cost the comparison digits: the
+        posterior's, and the prior's where only the closest anchor counts.
     """
     weights = dataclasses.replace(weights, posterior_l1=0.0)
+    if paths.anchor_index is not None:
+        weights = dataclasses.replace(weights, prior_l1=0.0)
     return (
         posterior_term(operators, paths, weights)
         + weights.prior_factor * prior_term(operators, paths, weights)
@@ -202,17 +206,23 @@ def log_posteriors(
 
 
 def log_priors(
-    operators: Float[Array, "M d d"], paths: Paths, weights: LossWeights
+    operators: Float[Array, "M d d"],
+    paths: Paths,
+    weights: LossWeights,
+    *,
+    combine: Callable[[Array], Array] = log_prior,
 ) -> Float[Array, "B S"]:
-    """Return log p(z), eq. 7 or 12, of each sample without its constant, in nats.
+    """Return log p(z) of each sample without its constant, in nats.
 
-    With the closest anchor only, only its path is transported and differentiated.
+    Args:
+        operators: The dictionary Psi.
+        paths: Samples and the paths to them from the anchors that count.
+        weights: zeta_4 and zeta_5.
+        combine: What makes the anchors' terms a density: eq. 7, which is eq. 12 where
+            the closest alone counts, or `log_prior_closest` where all are there.
     """
 
-    def density(anchor_means, z, coefficients, index):
-        if index is not None:
-            anchor_means = anchor_means[index][None, :]
-            coefficients = coefficients[index][None, :]
+    def density(anchor_means, z, coefficients):
         components = anchor_components(
             z,
             anchor_means,
@@ -221,14 +231,10 @@ def log_priors(
             residual_weight=weights.prior_residual,
             l1_weight=weights.prior_l1,
         )
-        if index is not None:
-            return log_prior_closest(components)
-        return log_prior(components)
+        return combine(components)
 
-    per_sample = jax.vmap(jax.vmap(density, (None, 0, 0, 0)))
-    return per_sample(
-        paths.anchor_means, paths.latents, paths.prior_coefficients, paths.anchor_index
-    )
+    per_sample = jax.vmap(jax.vmap(density))
+    return per_sample(paths.anchor_means, paths.latents, paths.prior_coefficients)
 
 
 def operator_norm_term(

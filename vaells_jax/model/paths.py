@@ -63,20 +63,24 @@ class Model:
 class Paths(NamedTuple):
     """Samples of a batch and the paths inferred to them; B examples, S samples.
 
+    The prior is made of the N paths that start at the anchors which count: those of
+    the example's class (eq. 7), or the closest of them alone (eq. 12), N = 1.
+
     Attributes:
         latent_means: `f(x)`, scaled.
         latents: Posterior samples, scaled.
-        anchor_means: `f(a_i)` of the anchors that each example meets, scaled.
         posterior_coefficients: c* from the example's own mean to each sample.
-        prior_coefficients: c* from each anchor to each sample.
-        anchor_index: The closest anchor of each sample, or None for all anchors.
-        converged: Share of the searches that met their tolerance.
+        anchor_means: `f(a_i)` of the anchors that count for each sample, scaled.
+        prior_coefficients: c* from these anchors to each sample.
+        anchor_index: Which anchor is the closest to each sample, or None if all count.
+        converged: Share of the searches, those from all anchors, that met their
+            tolerance.
     """
 
     latent_means: Float[Array, "B d"]
     latents: Float[Array, "B S d"]
-    anchor_means: Float[Array, "B N d"]
     posterior_coefficients: Float[Array, "B S M"]
+    anchor_means: Float[Array, "B S N d"]
     prior_coefficients: Float[Array, "B S N M"]
     anchor_index: Int[Array, "B S"] | None
     converged: Float[Array, ""]
@@ -133,7 +137,6 @@ def infer_paths(
     sample_key, posterior_key, prior_key = jax.random.split(key, 3)
     means = encode_scaled(params.encoder, batch.inputs, model=model)
     _check_batch(params, batch, means)
-    anchors = _anchor_means(params, batch, model)
     latents = sample_latents(sample_key, params.operators, means, model=model)
     own = infer_coefficients(
         posterior_key,
@@ -142,6 +145,7 @@ def infer_paths(
         latents,
         options=model.posterior_search,
     )
+    anchors = anchor_means(params, batch, model=model)
     prior = infer_coefficients(
         prior_key,
         params.operators,
@@ -149,30 +153,75 @@ def infer_paths(
         latents[:, :, None, :],
         options=model.prior_search,
     )
-    index = None
-    if model.closest_anchor:
-        choose = lambda objective, coefficients: closest_anchor(
-            objective,
-            coefficients,
-            search_l1_weight=model.prior_search.l1_weight,
-            residual_weight=weights.prior_residual,
-            l1_weight=weights.prior_l1,
-        )
-        index = jax.vmap(jax.vmap(choose))(prior.objective, prior.coefficients)
     searches = jnp.concatenate([own.converged.ravel(), prior.converged.ravel()])
-    return Paths(
-        means,
-        latents,
-        anchors,
-        own.coefficients,
-        prior.coefficients,
-        index,
-        jnp.mean(searches.astype(means.dtype)),
+    starts = jnp.broadcast_to(
+        anchors[:, None], (*prior.objective.shape, anchors.shape[-1])
+    )
+    paths = Paths(
+        latent_means=means,
+        latents=latents,
+        posterior_coefficients=own.coefficients,
+        anchor_means=starts,
+        prior_coefficients=prior.coefficients,
+        anchor_index=None,
+        converged=jnp.mean(searches.astype(means.dtype)),
+    )
+    if not model.closest_anchor:
+        return paths
+    return _with_closest(params, batch, paths, prior.objective, model, weights)
+
+
+def _with_closest(params, batch, paths, objective, model, weights):
+    """Leave each sample its closest anchor alone, encoded once more.
+
+    The anchors that do not count have no gradient either. Encoding those that do a
+    second time lets the first, of ten times as many, go without one: `anchor_means`
+    holds them constant.
+    """
+    choose = lambda objective, coefficients: closest_anchor(
+        objective,
+        coefficients,
+        search_l1_weight=model.prior_search.l1_weight,
+        residual_weight=weights.prior_residual,
+        l1_weight=weights.prior_l1,
+    )
+    index = jax.vmap(jax.vmap(choose))(objective, paths.prior_coefficients)
+    examples, samples = index.shape
+    met, rows = _met_anchors(params, batch)
+    closest = _rows(met, jnp.broadcast_to(rows[:, None], index.shape), index)
+    means = encode_scaled(
+        params.encoder, closest.reshape(-1, *closest.shape[2:]), model=model
+    )
+    pick = jax.vmap(jax.vmap(lambda coefficients, i: coefficients[i][None]))
+    return paths._replace(
+        anchor_means=means.reshape(examples, samples, 1, -1),
+        prior_coefficients=pick(paths.prior_coefficients, index),
+        anchor_index=index,
     )
 
 
-def _anchor_means(params, batch, model):
-    """Encode the anchors that each example meets: its own, or those of its class."""
+def anchor_means(
+    params: Params, batch: Batch, *, model: Model
+) -> Float[Array, "B N d"]:
+    """Encode the anchors that each example meets: its own, or those of its class.
+
+    With `model.closest_anchor` they are constants to differentiation.
+
+    Raises:
+        ValueError: If there is none, or the anchors' shape is not one of anchors.
+    """
+    met, rows = _met_anchors(params, batch)
+    groups, count = met.shape[:2]
+    encoder = params.encoder
+    if model.closest_anchor:
+        encoder, met = jax.lax.stop_gradient((encoder, met))
+    flat = met.reshape(groups * count, *met.shape[2:])
+    means = encode_scaled(encoder, flat, model=model)
+    return _rows(means.reshape(groups, count, -1), rows)
+
+
+def _met_anchors(params, batch):
+    """Return the anchors, group by group, and each example's group."""
     anchors = params.anchors if batch.anchors is None else batch.anchors
     if anchors is None:
         raise ValueError("anchors: neither Params nor Batch holds any.")
@@ -181,15 +230,18 @@ def _anchor_means(params, batch, model):
             "anchors must have shape [classes or examples, anchors of each, *x], none "
             f"of them 0; got {list(anchors.shape)}."
         )
-    groups, count = anchors.shape[:2]
-    flat = anchors.reshape(groups * count, *anchors.shape[2:])
-    means = encode_scaled(params.encoder, flat, model=model)
-    means = means.reshape(groups, count, -1)
     if batch.anchors is not None:
-        return means
-    # A label outside the classes meets NaN anchors: the loss says so, where clamping
-    # the index would quietly use another class's.
-    return means.at[batch.labels].get(
+        return anchors, jnp.arange(anchors.shape[0])
+    return anchors, batch.labels
+
+
+def _rows(groups, *index):
+    """Pick rows of groups; what lies outside reads NaN.
+
+    A label outside the classes thus meets NaN anchors: the loss says so, where clamping
+    the index would quietly use another class's.
+    """
+    return groups.at[index].get(
         mode="fill", fill_value=jnp.nan, wrap_negative_indices=False
     )
 
