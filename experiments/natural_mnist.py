@@ -102,7 +102,7 @@ QUICK = dataclasses.replace(
     schedule=dataclasses.replace(PAPER.schedule, steps=2_400, warm_up_steps=1_600),
     model=dataclasses.replace(PAPER.model, latent_scale=None),
     optimizer=dataclasses.replace(
-        PAPER.optimizer, network_rate=1e-3, operator_rate=1e-3
+        PAPER.optimizer, network_rate=1e-3, ramp_steps=100, operator_rate=1e-3
     ),
     log=LogConfig(log_every=5, save_every=400),
     evaluation=EvaluationConfig(digits=100, consistent_digits=0),

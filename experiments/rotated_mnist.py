@@ -66,7 +66,7 @@ TUNED = dataclasses.replace(
     ),
     model=dataclasses.replace(PAPER.model, latent_size=16, latent_scale=None),
     optimizer=dataclasses.replace(
-        PAPER.optimizer, network_rate=1e-3, operator_rate=4e-3
+        PAPER.optimizer, network_rate=1e-3, ramp_steps=100, operator_rate=4e-3
     ),
 )
 

@@ -100,8 +100,14 @@ def test_idle_groups_keep_parameters_and_state(phase, tiny_params):
             assert all(jax.tree.leaves(same)), group
 
 
-def test_network_rate_drops_after_the_warm_up(tiny_params):
-    options = OptimizerOptions(network_rate=1e-2, rate_after_warm_up=0.1)
+@pytest.mark.parametrize(
+    ("ramp_steps", "rates"),
+    [(0, [1e-2, 1e-2, 1e-2, 1e-3, 1e-3]), (2, [0, 5e-3, 1e-2, 1e-3, 1e-3])],
+)
+def test_network_rate_rises_and_drops_after_the_warm_up(ramp_steps, rates, tiny_params):
+    options = OptimizerOptions(
+        network_rate=1e-2, ramp_steps=ramp_steps, rate_after_warm_up=0.1
+    )
     transform = make_optimizer(options, warm_up_steps=3, phase="warm_up")
     state = transform.init(tiny_params)
     gradients = jax.tree.map(jnp.ones_like, tiny_params)
@@ -109,7 +115,7 @@ def test_network_rate_drops_after_the_warm_up(tiny_params):
     for _ in range(5):
         updates, state = transform.update(gradients, state, tiny_params)
         steps.append(-float(jax.tree.leaves(updates.encoder)[0].ravel()[0]))
-    np.testing.assert_allclose(steps, [1e-2] * 3 + [1e-3] * 2, rtol=1e-3)
+    np.testing.assert_allclose(steps, rates, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
