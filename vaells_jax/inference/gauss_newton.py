@@ -32,6 +32,9 @@ from vaells_jax.inference.linear_solve import solve_modified
 
 # Damping in scaled variables, where curvatures are of the order of ||start||^2.
 FIRST_DAMPING = 0.3
+# With more operators than dimensions some directions do not move the end point, and the
+# damping alone keeps steps short: more of it ends on shorter paths, which cost less.
+FIRST_DAMPING_OF_MANY = 1.0
 SMALLEST_DAMPING = 1e-6
 LARGEST_DAMPING = 1e8
 # A step is kept if it gains this share of what the model promised.
@@ -59,7 +62,9 @@ class Lanes(NamedTuple):
         energy: objective, shape [W].
         gradient: gradient of the smooth part, shape [M W].
         normal: J^T J, shape [M M W].
-        secant: S, shape [M M W].
+        secant: S but for its last correction, shape [M M W].
+        miss: vector v of the last correction `a v v^T`, shape [M W].
+        miss_scale: its factor a, shape [W].
         damping: lambda, shape [W].
         growth: factor for lambda at the next refusal, shape [W].
         status: RUNNING, CONVERGED or STALLED, shape [W].
@@ -71,6 +76,8 @@ class Lanes(NamedTuple):
     gradient: Array
     normal: Array
     secant: Array
+    miss: Array
+    miss_scale: Array
     damping: Array
     growth: Array
     status: Array
@@ -91,11 +98,19 @@ def start_lanes(
         gradient=jnp.where(usable, jet.gradient, 0.0),
         normal=normal,
         secant=jnp.zeros_like(normal),
-        damping=FIRST_DAMPING * one,
+        miss=jnp.zeros_like(u),
+        miss_scale=jnp.zeros_like(one),
+        damping=_first_damping(problem.operators) * one,
         growth=2.0 * one,
         status=jnp.where(usable, RUNNING, STALLED),
         iterations=jnp.zeros(one.shape, int),
     )
+
+
+def _first_damping(operators: Float[Array, "M d d"]) -> float:
+    """Return the damping to begin with."""
+    count, dim, _ = operators.shape
+    return FIRST_DAMPING if count <= dim else FIRST_DAMPING_OF_MANY
 
 
 def _propose(problem: Problem, lanes: Lanes) -> tuple[Array, Array]:
@@ -126,30 +141,38 @@ def _propose(problem: Problem, lanes: Lanes) -> tuple[Array, Array]:
     return trial, -(change + 0.5 * quadratic)
 
 
-def _corrected_secant(lanes: Lanes, step: Array, gradient: Array, normal: Array):
-    """Fit S so that J^T J + S maps the step to the change of gradient, by rank one."""
+def _correction(
+    lanes: Lanes, step: Array, gradient: Array, normal: Array, known: Array
+) -> tuple[Array, Array]:
+    """Fit S so that J^T J + S maps the step to the change of gradient, by rank one.
+
+    Returns:
+        Vector v and factor a of the correction `a v v^T`; zero where it is not usable.
+    """
     wanted = gradient - lanes.gradient - multiply(normal, step)
     miss = wanted - multiply(lanes.secant, step)
     along = dot(miss, step)
     size = jnp.sqrt(dot(miss, miss) * dot(step, step))
-    usable = jnp.abs(along) > SECANT_GUARD * size
+    usable = known & (jnp.abs(along) > SECANT_GUARD * size)
     scale = jnp.where(usable, 1.0 / jnp.where(usable, along, 1.0), 0.0)
-    return lanes.secant + scale * miss[:, None] * miss[None]
+    return jnp.where(usable, miss, 0.0), scale
 
 
 def improve(problem: Problem, lanes: Lanes, max_iterations: int) -> Lanes:
     """Take one trial step in every running lane."""
     running = lanes.status == RUNNING
+    # A correction waits in the state until here. Were it added where it is found, the
+    # compiler would work its vector out again for each of the M^2 entries of S.
+    outer = lanes.miss[:, None] * lanes.miss[None]
+    lanes = lanes._replace(secant=lanes.secant + lanes.miss_scale * outer)
     trial, promised = _propose(problem, lanes)
     jet = energy_jet(problem, trial, running)
     gain = lanes.energy - jet.energy
     known = jnp.isfinite(jet.energy)
     better = running & known & (gain > 0)
     kept = better & (gain >= SUFFICIENT_GAIN * promised)
-    secant = jnp.where(
-        known & running,
-        _corrected_secant(lanes, trial - lanes.u, jet.gradient, jet.normal),
-        lanes.secant,
+    miss, miss_scale = _correction(
+        lanes, trial - lanes.u, jet.gradient, jet.normal, known & running
     )
     ratio = jnp.clip(gain / jnp.maximum(promised, TINY), -1.0, 2.0)
     easier = jnp.maximum(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
@@ -158,23 +181,19 @@ def improve(problem: Problem, lanes: Lanes, max_iterations: int) -> Lanes:
     iterations = lanes.iterations + running
     spent = (damping > LARGEST_DAMPING) | (iterations >= max_iterations)
     status = jnp.where(done, CONVERGED, jnp.where(spent, STALLED, RUNNING))
-    moved = Lanes(
-        u=trial,
-        energy=jet.energy,
-        gradient=jet.gradient,
-        normal=jet.normal,
-        secant=secant,
+    keep = lambda new, old: jnp.where(kept, new, old)
+    return Lanes(
+        u=keep(trial, lanes.u),
+        energy=keep(jet.energy, lanes.energy),
+        gradient=keep(jet.gradient, lanes.gradient),
+        normal=keep(jet.normal, lanes.normal),
+        secant=lanes.secant,
+        miss=miss,
+        miss_scale=miss_scale,
         damping=jnp.maximum(damping, SMALLEST_DAMPING),
         growth=jnp.where(kept, 2.0, 2.0 * lanes.growth),
         status=jnp.where(running, status, lanes.status),
         iterations=iterations,
-    )
-    keep = lambda new, old: jnp.where(kept, new, old)
-    return moved._replace(
-        u=keep(moved.u, lanes.u),
-        energy=keep(moved.energy, lanes.energy),
-        gradient=keep(moved.gradient, lanes.gradient),
-        normal=keep(moved.normal, lanes.normal),
     )
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Array
 from vaells_jax.inference.energy import dot
 
 # Largest system that is written out; beyond, compile time would grow with its cube.
-UNROLLED = 6
+UNROLLED = 8
 
 
 def solve_modified(matrix: Array, right: Array, floor: Array) -> Array:
