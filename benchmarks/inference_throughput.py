@@ -100,7 +100,8 @@ class Session:
     ):  # fmt: skip
         """Measure one solver on one batch, at one place of an axis."""
         batched = repeat(problems, batch)
-        judged = judged[np.arange(batch) % len(judged)]
+        if judged is not None:
+            judged = judged[np.arange(batch) % len(judged)]
         row = {"solver": solver, "family": name, "axis": axis, "batch": batch}
         measured = measure(
             SOLVERS[solver](), batched, judged, self.arguments.repeats, devices
@@ -166,7 +167,7 @@ def run_axes(session, arguments):
     def run(axis, place, family=NATURAL, batch=1024, solver="local", **settings):
         drawn = draw_problems(family, min(batch, 4096), HELD_OUT_SEED)
         session.run(
-            solver, "natural", drawn, np.zeros(1), batch, axis, place=place, **settings
+            solver, "natural", drawn, None, batch, axis, place=place, **settings
         )
 
     for batch in arguments.batches:

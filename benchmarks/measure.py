@@ -22,14 +22,15 @@ def repeat(problems: PairProblems, pairs: int) -> PairProblems:
 
 
 def measure(
-    run, problems: PairProblems, judged: np.ndarray, repeats: int, devices=None
+    run, problems: PairProblems, judged: np.ndarray | None, repeats: int, devices=None
 ) -> dict:
     """Time `run(operators, start, end) -> coefficients`, and judge what it found.
 
     Args:
         run: a search of whole batches.
         problems: the batch.
-        judged: objectives of the authors' algorithm for the batch's first pairs.
+        judged: objectives of the authors' algorithm for the batch's first pairs, or
+            None to compare with nothing.
         repeats: timed calls after the first one.
         devices: 1 keeps the arrays, and so the search, on one device; otherwise the
             search spreads itself over all of them.
@@ -48,19 +49,24 @@ def measure(
         seconds.append(time.perf_counter() - began)
         cpu_seconds.append(time.process_time() - began_cpu)
     middle = float(np.median(seconds))
-    n = min(len(judged), len(problems.start))
+    n = len(problems.start) if judged is None else min(len(judged), len(problems.start))
     coefficients = np.asarray(found)[:n]
     reached = objective(
         problems.operators, problems.start[:n], problems.end[:n], coefficients
     )
+    compared = {}
+    if judged is not None:
+        compared = {
+            "within_authors": float(np.mean(reached <= judged[:n] + TOLERANCE)),
+            "authors_mean_objective": float(judged[:n].mean()),
+        }
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "pairs_per_second": len(problems.start) / middle,
         "pairs_per_cpu_second": len(problems.start) / float(np.median(cpu_seconds)),
         "seconds": seconds,
-        "within_authors": float(np.mean(reached <= judged[:n] + TOLERANCE)),
+        **compared,
         "mean_objective": float(reached.mean()),
-        "authors_mean_objective": float(judged[:n].mean()),
         "mean_l1": float(np.abs(coefficients).sum(axis=1).mean()),
         "compile_seconds": max(first - middle, 0.0),
         "process_peak_mib": peak,

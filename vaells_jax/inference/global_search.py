@@ -44,8 +44,8 @@ FIRST_STEPS = 4
 REFINED = 2
 # Objectives closer than this share of ||end||^2 count as equal: float32's rounding.
 TIE = 1e-6
-# Pairs at a time: their scores must fit in the cache.
-BLOCK = 4096
+# Pairs at a time: their scores must fit in the second-level cache.
+BLOCK = 1024
 
 
 def make_bank(size: int, dtype) -> np.ndarray:
