@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 from tqdm import tqdm
 
-from experiments.runner import Run
+from experiments.problem import Run
 from vaells_jax.evaluation.importance import ImportanceOptions, log_marginal_likelihood
 from vaells_jax.evaluation.likelihood import (
     UNIT_WEIGHTS,

@@ -30,8 +30,9 @@ from experiments.likelihoods import (
     paper_likelihoods,
     progress,
 )
+from experiments.problem import Experiment, Problem, Run, gather
 from experiments.records import MetricsLog
-from experiments.runner import Experiment, Problem, Run, gather, main
+from experiments.runner import main
 from experiments.table import run_table
 from vaells_jax.data.batches import draw_anchors
 from vaells_jax.data.images import NUM_CLASSES, ImageDataset, load_images

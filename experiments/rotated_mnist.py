@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
+from experiments.problem import Experiment, Problem
 from experiments.rotated_results import draw, evaluate
-from experiments.runner import Experiment, Problem, main
+from experiments.runner import main
 from vaells_jax.data.batches import batch_indices
 from vaells_jax.data.images import load_images
 from vaells_jax.data.rotation import rotated_digits

@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.config import ExperimentConfig, claim_workdir
+from experiments.problem import Experiment, first_state
 from experiments.records import write_json
-from experiments.runner import Experiment, first_state, run_seed, train_or_restore
+from experiments.runner import run_seed
+from experiments.training import train_or_restore
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.step import TrainState
 

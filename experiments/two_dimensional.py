@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.config import ExperimentConfig
+from experiments.problem import Problem, Run, gather
 from experiments.records import MetricsLog, merit
-from experiments.runner import Problem, Run, gather
 from vaells_jax import infer_coefficients, transport, transport_path
 from vaells_jax.data.synthetic import LIFTED_DIM, NOISE_STD, ManifoldDataset
 from vaells_jax.evaluation import structure
