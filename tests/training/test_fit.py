@@ -176,29 +176,6 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_term(
         )  # fmt: skip
 
 
-def test_damaged_checkpoint_is_named(train, new_state, tmp_path):
-    checkpoints = Checkpoints(tmp_path)
-    train(new_state(), dataclasses.replace(SCHEDULE, steps=3), save=checkpoints.save)
-    checkpoints.close()
-    largest = max(
-        (p for p in (tmp_path / "3").rglob("*") if p.is_file()),
-        key=lambda p: p.stat().st_size,
-    )
-    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
-    again = Checkpoints(tmp_path)
-    with pytest.raises(ValueError, match=r"checkpoint .*3 cannot be read"):
-        again.restore(new_state())
-    again.close()
-
-
-def test_no_checkpoint(new_state, tmp_path):
-    checkpoints = Checkpoints(tmp_path)
-    assert checkpoints.latest_step() is None
-    with pytest.raises(ValueError, match="no checkpoint"):
-        checkpoints.restore(new_state())
-    checkpoints.close()
-
-
 def test_bad_initial_states(tiny_model, tiny_batch, tiny_params, unchecked):
     build = lambda **changes: init_state(
         jax.random.key(0),
