@@ -15,7 +15,7 @@ from experiments.records import MetricsLog, write_json
 def report(run: Run, results: dict[str, Any]) -> None:
     """Write `results.json` and print it beside the paper's values."""
     config = run.problem.config
-    log = MetricsLog.read(run.workdir / "metrics.jsonl")
+    last = MetricsLog.last(run.workdir / "metrics.jsonl")
     record = {
         "experiment": config.experiment,
         "preset": config.preset,
@@ -24,7 +24,7 @@ def report(run: Run, results: dict[str, Any]) -> None:
         "weights": run.source or "trained here",
         "step": None if run.state.step is None else int(run.state.step),
         "latent_scale": float(run.state.latent_scale),
-        "training_seconds": log[-1]["elapsed"] if log else None,
+        "training_seconds": last["elapsed"] if last else None,
         "device": jax.devices()[0].device_kind,
         "versions": {"python": platform.python_version(), "jax": jax.__version__},
         "evaluation": dataclasses.asdict(config.evaluation),
