@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 
+from experiments.devices import add_flags
 from experiments.problem import Experiment
 
 PARTS = ("train", "evaluate", "figures")
@@ -54,6 +55,7 @@ def make_parser(experiment: Experiment) -> argparse.ArgumentParser:
         "--only", type=_parts, default=argparse.SUPPRESS, metavar="PART[,PART]",
         help="do only these parts: train, evaluate, figures (default: all)",
     )  # fmt: skip
+    add_flags(parser)
     return parser
 
 

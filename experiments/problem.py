@@ -7,10 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from experiments.config import ExperimentConfig
+from experiments.devices import Resources
 from vaells_jax.data.batches import batch_indices
 from vaells_jax.model.networks import Networks
 from vaells_jax.model.paths import Model
@@ -31,6 +33,8 @@ class Problem:
         anchors: `[C, N_a, *x]`, or None where examples bring their own.
         next_batch: The batch of a step, a pure function of its number.
         data: Whatever evaluation and figures need.
+        example_indices: Which training examples a step's batch is made of, or None
+            where that cannot be said.
     """
 
     config: ExperimentConfig
@@ -39,6 +43,7 @@ class Problem:
     anchors: Array | None
     next_batch: Callable[[int], Batch]
     data: Any
+    example_indices: Callable[[int], Array] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Run:
         key: Random key of evaluation and figures.
         workdir: The run's folder.
         source: Where the weights are from, if they were not trained here.
+        mesh: Devices that share long evaluations; None for one device.
     """
 
     problem: Problem
@@ -60,6 +66,7 @@ class Run:
     key: Array
     workdir: pathlib.Path
     source: str | None = None
+    mesh: Mesh | None = None
 
     @property
     def label(self) -> str:
@@ -96,7 +103,16 @@ class Experiment:
     evaluate: Callable[[Run], dict[str, Any]]
     draw: Callable[[Run, pathlib.Path], list[pathlib.Path]]
     table: (
-        Callable[["Experiment", ExperimentConfig, pathlib.Path, tuple[str, ...]], None]
+        Callable[
+            [
+                "Experiment",
+                ExperimentConfig,
+                pathlib.Path,
+                tuple[str, ...],
+                Resources,
+            ],
+            None,
+        ]
         | None
     ) = None
     published: (

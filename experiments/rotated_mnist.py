@@ -90,11 +90,16 @@ def prepare(config: ExperimentConfig) -> Problem:
     images = jnp.asarray(dataset.train.images)
     labels = jnp.asarray(dataset.train.labels)
 
+    indices = functools.partial(
+        batch_indices,
+        order_key,
+        num_examples=len(labels),
+        batch_size=config.data.batch_size,
+    )
+
     @functools.partial(jax.jit, static_argnames="num_anchors")
     def make_batch(step, num_anchors):
-        index = batch_indices(
-            order_key, step, num_examples=len(labels), batch_size=config.data.batch_size
-        )
+        index = indices(step)
         key = jax.random.fold_in(angle_key, step)
         inputs, anchors = rotated_digits(key, images[index], num_anchors=num_anchors)
         return Batch(inputs, labels[index], anchors if num_anchors else None)
@@ -111,6 +116,7 @@ def prepare(config: ExperimentConfig) -> Problem:
         anchors=None,
         next_batch=next_batch,
         data=dataset,
+        example_indices=indices,
     )
 
 

@@ -17,10 +17,11 @@ import jax.numpy as jnp
 
 from experiments.command import PARTS, make_parser
 from experiments.config import ExperimentConfig, claim_workdir, override
+from experiments.devices import Resources, claim
 from experiments.problem import Experiment, Run, make_model
 from experiments.reports import report, report_seeds
-from experiments.training import train_or_restore
-from vaells_jax.training.fit import NonFiniteLossError
+from experiments.training import own_folder, train_or_restore
+from vaells_jax.training.failure import NonFiniteLossError
 from vaells_jax.training.step import TrainState
 
 
@@ -41,6 +42,7 @@ def main(experiment: Experiment, argv: list[str] | None = None) -> int:
 
 def run_experiment(experiment: Experiment, arguments: argparse.Namespace) -> None:
     """Do the parts of an experiment that the arguments ask for, for each seed."""
+    resources = claim(arguments)
     config = experiment.presets[arguments.preset]
     named = {"data.dataset": arguments.dataset, "seed": arguments.seed}
     assignments = [f"{name}={v}" for name, v in named.items() if v is not None]
@@ -53,25 +55,27 @@ def run_experiment(experiment: Experiment, arguments: argparse.Namespace) -> Non
             "runs", f"{experiment.name}-published"
         )
         parts = arguments.only or ("evaluate", "figures")
-        run_published(experiment, config, workdir, parts, arguments.published)
+        run_published(
+            experiment, config, workdir, parts, arguments.published, resources
+        )
         return
     only = arguments.only or PARTS
     if arguments.table and experiment.table is not None:
         if arguments.seeds is not None:
             raise ValueError("--table trains one seed a row: leave --seeds out.")
         workdir = arguments.workdir or pathlib.Path("runs", f"{name}-table")
-        experiment.table(experiment, config, workdir, only)
+        experiment.table(experiment, config, workdir, only, resources)
         return
     workdir = arguments.workdir or pathlib.Path("runs", name)
     if arguments.seeds is None:
-        run_seed(experiment, config, workdir, only)
+        run_seed(experiment, config, workdir, only, resources)
         return
     found = []
     for seed in range(config.seed, config.seed + arguments.seeds):
         seeded = dataclasses.replace(config, seed=seed)
         folder = workdir / f"seed-{seed}"
-        found.append(run_seed(experiment, seeded, folder, only))
-    if "evaluate" in only:
+        found.append(run_seed(experiment, seeded, folder, only, resources))
+    if "evaluate" in only and resources.host == 0:
         report_seeds(workdir, found)
 
 
@@ -80,12 +84,16 @@ def run_seed(
     config: ExperimentConfig,
     workdir: pathlib.Path,
     parts: tuple[str, ...],
+    resources: Resources = Resources(),  # noqa: B008, frozen
 ) -> dict[str, Any]:
     """Do parts of an experiment for one seed; returns its figures of merit, if any."""
     problem = experiment.prepare(config)
-    claim_workdir(workdir, problem.config)
-    print(f"{experiment.name}: {_describe(problem.config)}; results in {workdir}/")
-    run = train_or_restore(problem, workdir, train="train" in parts)
+    own = own_folder(workdir, resources)
+    claim_workdir(own, problem.config)
+    print(f"{experiment.name}: {_describe(problem.config)}; results in {own}/")
+    run = train_or_restore(
+        problem, workdir, train="train" in parts, resources=resources
+    )
     return _look(experiment, run, parts)
 
 
@@ -95,6 +103,7 @@ def run_published(
     workdir: pathlib.Path,
     parts: tuple[str, ...],
     path: pathlib.Path,
+    resources: Resources = Resources(),  # noqa: B008, frozen
 ) -> dict[str, Any]:
     """Evaluate and draw weights that the authors published.
 
@@ -112,6 +121,7 @@ def run_published(
     config, params = experiment.published(path, config)
     config = dataclasses.replace(config, preset="published")
     problem = experiment.prepare(config)
+    workdir = own_folder(workdir, resources)
     claim_workdir(workdir, problem.config)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     print(f"{experiment.name}: weights of {path}; results in {workdir}/")
@@ -124,7 +134,7 @@ def run_published(
     )
     key = jax.random.split(jax.random.key(config.seed), 3)[2]
     source = f"published weights, sha256 {digest[:8]}"
-    run = Run(problem, model, state, key, workdir, source)
+    run = Run(problem, model, state, key, workdir, source, resources.mesh)
     return _look(experiment, run, parts)
 
 

@@ -8,6 +8,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.model.networks import init_networks
@@ -19,6 +20,7 @@ from vaells_jax.model.objective import (
 )
 from vaells_jax.model.paths import Model, Paths, encode_scaled
 from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.training.mesh import on_mesh, replicated, split
 from vaells_jax.training.optimizers import (
     AcceptRejectState,
     OptimizerOptions,
@@ -114,6 +116,7 @@ def make_train_step(
     schedule: Schedule,
     optimizer: OptimizerOptions,
     phase: Phase,
+    mesh: Mesh | None = None,
 ) -> TrainStep:
     """Build the step of one phase: `(state, key, batch) -> (state, metrics)`.
 
@@ -123,13 +126,14 @@ def make_train_step(
         schedule: Phases' factors and the warm-up's length.
         optimizer: Rates of the groups.
         phase: Which groups move and which terms count.
+        mesh: Devices that share the batch, see `mesh.py`; None for one device.
 
     Returns:
         A jitted function that donates its state. Metrics are scalars in nats, but for
         `operator_norms [M]`.
     """
     factors = phase_weights(phase, weights, schedule)
-    return _build_step(model, factors, optimizer, schedule.warm_up_steps, phase)
+    return _build_step(model, factors, optimizer, schedule.warm_up_steps, phase, mesh)
 
 
 @functools.lru_cache(maxsize=64)
@@ -139,6 +143,7 @@ def _build_step(
     optimizer: OptimizerOptions,
     warm_up_steps: int,
     phase: Phase,
+    mesh: Mesh | None,
 ) -> TrainStep:
     """Build a step once for each setting, so that runs share its compilation."""
     transform = make_optimizer(optimizer, warm_up_steps=warm_up_steps, phase=phase)
@@ -165,7 +170,15 @@ def _build_step(
         new = state.replace(step=state.step + 1, params=params, opt_state=opt_state)  # type: ignore[attr-defined]
         return new, metrics
 
-    return jax.jit(step, donate_argnums=0)
+    if mesh is None:
+        return jax.jit(step, donate_argnums=0)
+    whole = replicated(mesh)
+    return jax.jit(
+        on_mesh(step, mesh),
+        donate_argnums=0,
+        in_shardings=(whole, whole, split(mesh)),
+        out_shardings=whole,
+    )
 
 
 def _phase_loss(params, key, batch, *, model, weights, phase):
