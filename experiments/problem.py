@@ -175,6 +175,9 @@ def gather(
 
     Returns:
         A function from a step's number to its batch.
+
+    Raises:
+        ValueError: If there are fewer examples than a batch holds.
     """
     inputs, labels = jnp.asarray(inputs), jnp.asarray(labels)
 
@@ -185,4 +188,5 @@ def gather(
         )
         return Batch(inputs[index], labels[index])
 
+    jax.eval_shape(next_batch, 0)  # refuses a size before a run begins
     return next_batch

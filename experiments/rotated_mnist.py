@@ -104,6 +104,8 @@ def prepare(config: ExperimentConfig) -> Problem:
         inputs, anchors = rotated_digits(key, images[index], num_anchors=num_anchors)
         return Batch(inputs, labels[index], anchors if num_anchors else None)
 
+    jax.eval_shape(indices, 0)  # refuses a size before a run begins
+
     def next_batch(step: int) -> Batch:
         # Nothing meets an anchor before the warm-up is over.
         warm_up = step < config.schedule.warm_up_steps

@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 
 from experiments.command import PARTS, make_parser
-from experiments.config import ExperimentConfig, claim_workdir, override
+from experiments.config import ExperimentConfig, override
 from experiments.devices import Resources, claim
 from experiments.problem import Experiment, Run, make_model
 from experiments.reports import report, report_seeds
 from experiments.training import own_folder, train_or_restore
+from experiments.workdir import claim_workdir
 from vaells_jax.training.failure import NonFiniteLossError
 from vaells_jax.training.step import TrainState
 
@@ -31,8 +32,12 @@ def main(experiment: Experiment, argv: list[str] | None = None) -> int:
     arguments = make_parser(experiment).parse_args(argv)
     try:
         run_experiment(experiment, arguments)
-    except (ValueError, ImportError, NonFiniteLossError) as error:
+    except (ValueError, ImportError, OSError, NonFiniteLossError) as error:
         print(f"{experiment.name}: {error}", file=sys.stderr)
+        return 2
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        reason = (str(error).splitlines() or ["out of memory"])[0]
+        print(f"{experiment.name}: the run did not fit: {reason}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from the last checkpoint.")
@@ -88,6 +93,7 @@ def run_seed(
 ) -> dict[str, Any]:
     """Do parts of an experiment for one seed; returns its figures of merit, if any."""
     problem = experiment.prepare(config)
+    make_model(problem)  # refuses a setting before the folder is claimed
     own = own_folder(workdir, resources)
     claim_workdir(own, problem.config)
     print(f"{experiment.name}: {_describe(problem.config)}; results in {own}/")

@@ -14,12 +14,13 @@ from typing import Any
 
 import jax
 
-from experiments.config import ExperimentConfig, claim_workdir
+from experiments.config import ExperimentConfig
 from experiments.devices import Resources
 from experiments.problem import Experiment, first_state
 from experiments.records import write_json
 from experiments.runner import run_seed
 from experiments.training import train_or_restore
+from experiments.workdir import claim_workdir
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.step import TrainState
 

@@ -28,6 +28,7 @@ from vaells_jax.evaluation.samples import draw
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.paths import Model, decode_scaled
 from vaells_jax.model.types import Batch, Params
+from vaells_jax.operators.checks import check_count, check_number
 
 DECODED_AT_ONCE = 4_000
 """Latents that are decoded at once, which bounds the memory."""
@@ -65,12 +66,10 @@ class ImportanceOptions:
             raise ValueError(
                 f"label must be 'given' or 'marginal'; got {self.label!r}."
             )
-        for name in (
-            "noise_std", "coefficient_rate", "pixel_std", "num_samples", "restarts",
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not 0 < value < float("inf"):
-                raise ValueError(f"{name} must be positive and finite; got {value}.")
+        for name in ("noise_std", "coefficient_rate", "pixel_std"):
+            check_number(name, getattr(self, name), strict=True)
+        for name in ("num_samples", "restarts"):
+            check_count(name, getattr(self, name))
 
     @property
     def generative(self) -> Generative:

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.errors import ScopeParamShapeError
+from flax.errors import FlaxError
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.model.types import PyTree
+from vaells_jax.operators.checks import check_count, check_kind, check_numbers
 
 _conv_init = nn.initializers.normal(0.05)
 _dense_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -32,12 +33,24 @@ class Networks(NamedTuple):
 
 
 def dense_networks(latent_size: int, input_size: int, hidden: int = 512) -> Networks:
-    """Return the fully connected pair of Table 2."""
+    """Return the fully connected pair of Table 2.
+
+    Raises:
+        ValueError: If a size is not a positive integer.
+    """
+    check_count("latent_size", latent_size)
+    check_count("input_size", input_size)
+    check_count("hidden", hidden)
     return Networks(DenseNetwork(hidden, latent_size), DenseNetwork(hidden, input_size))
 
 
 def convolutional_networks(latent_size: int) -> Networks:
-    """Return the convolutional pair of Table 5, for 28x28 images in [0, 1]."""
+    """Return the convolutional pair of Table 5, for 28x28 images in [0, 1].
+
+    Raises:
+        ValueError: If `latent_size` is not a positive integer.
+    """
+    check_count("latent_size", latent_size)
     return Networks(ConvolutionalEncoder(latent_size), ConvolutionalDecoder())
 
 
@@ -67,6 +80,7 @@ def encode(
     Raises:
         ValueError: If the inputs do not fit the network.
     """
+    check_kind(networks=(networks, Networks))
     return _apply("inputs", networks.encoder, encoder, inputs)
 
 
@@ -78,17 +92,19 @@ def decode(
     Raises:
         ValueError: If the latents do not fit the network.
     """
+    check_kind(networks=(networks, Networks))
     return _apply("latents", networks.decoder, decoder, latents)
 
 
 def _apply(name, network, parameters, values):
     """Run a network, with the errors that users of this library expect."""
+    check_numbers(**{name: values})
     try:
         return network.apply(parameters, values)
-    except ScopeParamShapeError as error:
+    except (FlaxError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{name} of shape {list(values.shape)} do not fit the parameters of "
-            f"{type(network).__name__}: {error}"
+            f"{type(network).__name__}: {str(error).splitlines()[0]}"
         ) from error
 
 

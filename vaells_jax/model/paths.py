@@ -6,7 +6,6 @@ coefficient searches of a batch go to `infer_coefficients` together.
 """
 
 import dataclasses
-import math
 from typing import NamedTuple
 
 import jax
@@ -19,6 +18,15 @@ from vaells_jax.model.networks import Networks, decode, encode
 from vaells_jax.model.posterior import sample_posterior
 from vaells_jax.model.prior import closest_anchor
 from vaells_jax.model.types import Batch, LossWeights, Params, PyTree
+from vaells_jax.operators.checks import (
+    check_count,
+    check_integers,
+    check_key,
+    check_kind,
+    check_number,
+    check_numbers,
+)
+from vaells_jax.operators.transport import check_operators
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,15 +57,18 @@ class Model:
         """Check the numbers.
 
         Raises:
-            ValueError: If a number is out of its range.
+            ValueError: If a number is out of its range, or a field not of its kind.
         """
-        positive = ("latent_scale", "num_samples", "coefficient_rate")
-        for name in (*positive, "noise_std"):
-            value = getattr(self, name)
-            bad = value <= 0 if name in positive else value < 0
-            if bad or not math.isfinite(value):
-                bound = "greater than 0" if name in positive else "at least 0"
-                raise ValueError(f"{name} must be finite and {bound}; got {value}.")
+        check_count("num_samples", self.num_samples)
+        check_number("latent_scale", self.latent_scale, strict=True)
+        check_number("coefficient_rate", self.coefficient_rate, strict=True)
+        check_number("noise_std", self.noise_std)
+        check_kind(
+            networks=(self.networks, Networks),
+            closest_anchor=(self.closest_anchor, bool),
+            posterior_search=(self.posterior_search, InferenceOptions),
+            prior_search=(self.prior_search, InferenceOptions),
+        )
 
 
 class Paths(NamedTuple):
@@ -134,6 +145,15 @@ def infer_paths(
     Raises:
         ValueError: If the batch, the anchors and the operators do not fit together.
     """
+    check_key("key", key)
+    check_kind(
+        params=(params, Params),
+        batch=(batch, Batch),
+        model=(model, Model),
+        weights=(weights, LossWeights),
+    )
+    check_operators(params.operators)
+    check_integers(labels=batch.labels)
     sample_key, posterior_key, prior_key = jax.random.split(key, 3)
     means = encode_scaled(params.encoder, batch.inputs, model=model)
     _check_batch(params, batch, means)
@@ -225,6 +245,7 @@ def _met_anchors(params, batch):
     anchors = params.anchors if batch.anchors is None else batch.anchors
     if anchors is None:
         raise ValueError("anchors: neither Params nor Batch holds any.")
+    check_numbers(anchors=anchors)
     if anchors.ndim < 3 or 0 in anchors.shape[:2]:
         raise ValueError(
             "anchors must have shape [classes or examples, anchors of each, *x], none "

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from vaells_jax.operators.checks import check_count
 from vaells_jax.training.step import TrainState
 
 _logger = logging.getLogger(__name__)
@@ -42,8 +43,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: str | pathlib.Path, *, keep: int = 2) -> None:
-        if keep < 1:
-            raise ValueError(f"keep must be at least 1; got {keep}.")
+        check_count("keep", keep)
         self.directory = pathlib.Path(directory).resolve()
         self._keep = keep
         self._orbax = ocp.Checkpointer(ocp.StandardCheckpointHandler())

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.model.paths import Model, encode_scaled
 from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.operators.checks import check_count, check_key
 from vaells_jax.training.failure import (
     Failure,
     NonFiniteLossError,
@@ -75,8 +76,8 @@ def fit(
             the state and the batch.
         ValueError: If a batch cannot be shared equally, or `save_every` is below 1.
     """
-    if save_every < 1:
-        raise ValueError(f"save_every must be at least 1; got {save_every}.")
+    check_key("key", key)
+    check_count("save_every", save_every)
     if mesh is not None:
         key, state = (place(x, replicated(mesh)) for x in (key, state))
     stepper = _Stepper(

@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from vaells_jax.model.types import Params
+from vaells_jax.operators.checks import check_number
 from vaells_jax.training.schedule import Phase
 
 PARAM_LABELS = cast(Any, Params)("networks", "networks", "operators", "anchors")
@@ -59,9 +60,7 @@ class OptimizerOptions:
             ValueError: If a rate is negative or not finite, or a decay not in [0, 1).
         """
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"{field.name} must be finite and >= 0; got {value}.")
+            check_number(field.name, getattr(self, field.name))
         for name in ("beta1", "beta2"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name} must be below 1; got {getattr(self, name)}.")

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import flax.struct
 import jax
@@ -20,6 +20,13 @@ from vaells_jax.model.objective import (
 )
 from vaells_jax.model.paths import Model, Paths, encode_scaled
 from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.operators.checks import (
+    check_count,
+    check_key,
+    check_kind,
+    check_number,
+    check_numbers,
+)
 from vaells_jax.training.mesh import on_mesh, replicated, split
 from vaells_jax.training.optimizers import (
     AcceptRejectState,
@@ -78,11 +85,21 @@ def init_state(
         The state.
 
     Raises:
-        ValueError: If `num_operators` is not positive, the anchors' shape is not
-            that of the inputs, or there is none of them.
+        ValueError: If an argument is not of its kind or out of its range, the anchors'
+            shape is not that of the inputs, or there is none of them.
     """
-    if num_operators < 1:
-        raise ValueError(f"num_operators must be at least 1; got {num_operators}.")
+    check_key("key", key)
+    check_kind(model=(model, Model), optimizer=(optimizer, OptimizerOptions))
+    check_count("num_operators", num_operators)
+    check_number("operator_std", operator_std)
+    check_numbers(inputs=inputs)
+    if inputs.ndim < 2 or 0 in inputs.shape:
+        raise ValueError(
+            "inputs must have shape [batch, *x], none of them 0; got "
+            f"{list(inputs.shape)}."
+        )
+    if anchors is not None:
+        check_numbers(anchors=anchors)
     if anchors is not None and (
         anchors.shape[2:] != inputs.shape[1:] or 0 in anchors.shape[:2]
     ):
@@ -131,7 +148,18 @@ def make_train_step(
     Returns:
         A jitted function that donates its state. Metrics are scalars in nats, but for
         `operator_norms [M]`.
+
+    Raises:
+        ValueError: If an argument is not of its kind, or the phase unknown.
     """
+    check_kind(
+        model=(model, Model),
+        weights=(weights, LossWeights),
+        schedule=(schedule, Schedule),
+        optimizer=(optimizer, OptimizerOptions),
+    )
+    if not isinstance(phase, str) or phase not in get_args(Phase):
+        raise ValueError(f"phase must be one of {get_args(Phase)}; got {phase!r}.")
     factors = phase_weights(phase, weights, schedule)
     return _build_step(model, factors, optimizer, schedule.warm_up_steps, phase, mesh)
 
