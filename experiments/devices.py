@@ -12,6 +12,8 @@ from jax.sharding import Mesh
 from vaells_jax.training.mesh import make_mesh
 
 _ADDRESS = re.compile(r"[\w.\-]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5}")
+MOST_DEVICES = 1024
+"""More of one host are a slip: JAX would make as many of a CPU's cores."""
 PATIENCE = 300
 """Seconds that hosts wait for each other when they start."""
 
@@ -68,8 +70,8 @@ def claim(arguments: argparse.Namespace) -> Resources:
             than there is; names it.
     """
     wanted = arguments.devices
-    if wanted is not None and wanted < 1:
-        raise ValueError(f"--devices: wanted at least 1; got {wanted}.")
+    if wanted is not None and not 1 <= wanted <= MOST_DEVICES:
+        raise ValueError(f"--devices: wanted 1 to {MOST_DEVICES}; got {wanted}.")
     several = _check_hosts(arguments)
     _show_cores(wanted or 1)
     if several:

@@ -93,12 +93,19 @@ def decode(
         ValueError: If the latents do not fit the network.
     """
     check_kind(networks=(networks, Networks))
+    check_numbers(latents=latents)
+    _check_shape("latents", latents, (None,))
     return _apply("latents", networks.decoder, decoder, latents)
 
 
 def _apply(name, network, parameters, values):
     """Run a network, with the errors that users of this library expect."""
     check_numbers(**{name: values})
+    if values.ndim < 2 or 0 in values.shape[1:]:
+        raise ValueError(
+            f"{name} must have shape [batch, ...], none of the others 0; got "
+            f"{list(values.shape)}."
+        )
     try:
         return network.apply(parameters, values)
     except (FlaxError, TypeError, AttributeError) as error:
