@@ -53,11 +53,13 @@ def near_right(draw, *wanted):
 
 def answer(function, *given):
     """Return the shapes of an answer, or None where a ValueError refuses."""
+    refused = ""
     try:
         return jax.eval_shape(function, *given)
     except ValueError as error:
-        assert any(word in str(error) for word in ("shape", "numbers", "axes", "size"))
-        return None
+        refused = str(error)
+    assert any(word in refused for word in ("shape", "numbers", "axes", "size"))
+    return None
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def answer(function, *given):
     ],
 )
 def test_any_arrays_fit_or_are_refused(function, wanted, gives, unchecked):
-    @relaxed
+    @settings(relaxed, max_examples=50)
     @given(near_right(*wanted))
     def check(given):
         found = answer(function, *given)
@@ -91,7 +93,7 @@ def test_any_arrays_fit_or_are_refused(function, wanted, gives, unchecked):
 
 
 def test_any_pairs_are_searched_or_refused(unchecked):
-    @settings(relaxed, max_examples=60)
+    @settings(relaxed, max_examples=40)
     @given(arrays(), arrays(), arrays(), st.booleans(), st.integers(1, 3))
     def check(operators, start, end, mend, size):
         if mend:  # else nearly all are refused for their last axis
@@ -101,14 +103,16 @@ def test_any_pairs_are_searched_or_refused(unchecked):
         found = answer(
             lambda *a: infer_coefficients(jax.random.key(0), *a), operators, start, end
         )
-        if found is not None:
+        try:
             leading = np.broadcast_shapes(start.shape[:-1], end.shape[:-1])
+        except ValueError:
+            leading = None
+        if found is not None:
             assert found.coefficients.shape == (*leading, operators.shape[0])
             assert found.objective.shape == found.converged.shape == leading
         elif mend:
-            assert {start.dtype, end.dtype} != {jnp.dtype(jnp.float32)} or (
-                0 not in (start.shape[0], end.shape[0]) or start.ndim != end.ndim
-            )
+            numbers = {start.dtype, end.dtype} == {jnp.dtype(jnp.float32)}
+            assert not numbers or leading is None
 
     check()
 
@@ -143,10 +147,9 @@ def test_pairs_of_any_size_are_answered_or_flagged(pairs, scale):
         distance = np.linalg.norm(end - scipy.linalg.expm(A) @ start)
         claimed = np.sqrt(2 * float(fit.objective[i]))
         length = np.sqrt(2e-6 * np.abs(fit.coefficients[i]).sum())
-        reached = np.linalg.norm(start) * np.exp(np.linalg.norm(A)) + np.linalg.norm(
-            end
-        )
-        assert abs(distance - claimed) <= length + 1e-4 * reached
+        reached = np.linalg.norm(start) * np.exp(np.linalg.norm(A))
+        size = reached + np.linalg.norm(end)
+        assert abs(distance - claimed) <= length + 1e-4 * size
 
 
 @relaxed
