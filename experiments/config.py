@@ -14,6 +14,12 @@ from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
 
 
+def _check_counts(config, *names):
+    """Raise a ValueError unless the fields are positive integers."""
+    for name in names:
+        check_count(name, getattr(config, name))
+
+
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """What is trained on.
@@ -144,12 +150,6 @@ class ExperimentConfig:
         check_count("seed", self.seed, 0)
         if self.seed >= 2**31:
             raise ValueError(f"seed must be below 2**31; got {self.seed}.")
-
-
-def _check_counts(config, *names):
-    """Raise a ValueError unless the fields are positive integers."""
-    for name in names:
-        check_count(name, getattr(config, name))
 
 
 def override(config: ExperimentConfig, assignments: list[str]) -> ExperimentConfig:
