@@ -44,7 +44,8 @@ def check_anchors(anchors: Any, inputs: Array) -> None:
     if anchors.shape[2:] != wanted or 0 in anchors.shape[:2]:
         raise ValueError(
             "anchors must have shape [classes or examples, anchors of each, *x], none "
-            f"of them 0, with *x = {list(wanted)}; got {list(anchors.shape)}."
+            f"of them 0, with *x = {list(wanted)} as of the inputs; got "
+            f"{list(anchors.shape)}."
         )
 
 
