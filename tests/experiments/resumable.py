@@ -1,11 +1,13 @@
-"""A swiss-roll run that says what it does, for tests that kill it.
+"""Swiss-roll runs that say what they do, for tests that kill them.
 
-python -m tests.experiments.resumable FLAGS
+`python -m tests.experiments.resumable` takes a list of flags a line, in JSON, and forks
+a run for each: to import everything takes longer than many a run.
 """
 
+import json
 import os
 import sys
-import time
+import traceback
 
 from experiments import swiss_roll
 from experiments.records import MetricsLog
@@ -35,11 +37,27 @@ def told(method, name):
     return wrapped
 
 
+def run(flags):
+    """Run the swiss roll in this process, which ends with it."""
+    say("pid", os.getpid())
+    settings = [f"--set={name}={value}" for name, value in TINY.items()]
+    status = 1
+    try:
+        command = ["--preset=tuned", "--only=train", *settings, *flags]
+        status = main(swiss_roll.EXPERIMENT, command)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
 if __name__ == "__main__":
     MetricsLog.write = told(MetricsLog.write, "step")
     Checkpoints.save = told(Checkpoints.save, "save")
-    settings = [f"--set={name}={value}" for name, value in TINY.items()]
-    start = time.process_time()
-    status = main(swiss_roll.EXPERIMENT, ["--preset=tuned", *settings, *sys.argv[1:]])
-    say("cpu", round(time.process_time(), 1), round(start, 1), os.getpid())
-    raise SystemExit(status)
+    for line in sys.stdin:
+        child = os.fork()  # before JAX has threads
+        if child == 0:
+            run(json.loads(line))
+        _, status = os.waitpid(child, 0)
+        say("exited", os.waitstatus_to_exitcode(status))

@@ -18,13 +18,14 @@ def free_port():
 
 @pytest.mark.slow
 def test_two_hosts_of_two_devices_are_one_device(tmp_path, x64):
-    runs = Runs(tmp_path)
-    runs.finish(tmp_path / "one", *SIZE)
     where = f"--coordinator=localhost:{free_port()}"
     flags = (*SIZE, where, "--hosts=2", "--devices=2")
-    hosts = [runs.start(tmp_path / "two", *flags, f"--host-index={i}") for i in (0, 1)]
-    said = [host.communicate()[0] for host in hosts]
-    assert [host.returncode for host in hosts] == [0, 0], said
+    with Runs(tmp_path) as first, Runs(tmp_path) as second:
+        for i, host in enumerate((first, second)):
+            host.begin(tmp_path / "two", *flags, f"--host-index={i}")
+        first.end()
+        second.end()
+        first.finish(tmp_path / "one", *SIZE)
     alone = logged(tmp_path / "one")
     shared = [logged(tmp_path / "two" / folder) for folder in ("", "host-1")]
     assert shared[0] == shared[1]

@@ -1,8 +1,10 @@
 """A run that is killed at any moment goes on as if nothing had happened."""
 
+import json
 import os
 import pathlib
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -23,55 +25,70 @@ KILLS = 20
 
 
 class Runs:
-    """Starts the same run again and again."""
+    """Starts runs, one after another, and kills them."""
 
-    def __init__(self, folder, **environment):
-        self.environment = {
+    def __init__(self, folder):
+        folder.mkdir(exist_ok=True)
+        environment = {
             **os.environ,
             "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-            **environment,
         }
-
-    def start(self, workdir, *flags):
-        return subprocess.Popen(
-            [
-                sys.executable, "-m", "tests.experiments.resumable",
-                "--only=train", f"--workdir={workdir}", *flags,
-            ],
-            cwd=ROOT, env=self.environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        self.errors = folder / f"errors-{os.urandom(4).hex()}.txt"
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "tests.experiments.resumable"],
+            cwd=ROOT, env=environment, text=True, bufsize=1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=self.errors.open("w"),
         )  # fmt: skip
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.server.kill()
+        self.server.communicate()
+
+    def begin(self, workdir, *flags):
+        print(json.dumps([f"--workdir={workdir}", *flags]), file=self.server.stdin)
+
+    def lines(self):
+        """Yield what a run says, up to its end."""
+        for line in self.server.stdout:
+            yield line
+            if line.startswith("event exited"):
+                return
+
+    def end(self):
+        """Wait for a run; returns what it said."""
+        said = list(self.lines())
+        assert said[-1] == "event exited 0\n", self.errors.read_text()
+        return "".join(said)
+
     def finish(self, workdir, *flags):
-        process = self.start(workdir, *flags)
-        said, _ = process.communicate()
-        assert process.returncode == 0, said
-        return said
+        self.begin(workdir, *flags)
+        return self.end()
 
     def kill(self, workdir, events, delay):
-        """Kill a run so many events after its first step began; returns the last."""
-        process = self.start(workdir)
-        seen, said = [], ""
-        for line in process.stdout:
-            said += line
-            if line.startswith("event"):
-                seen.append(line)
-            if len(seen) == events:
-                break
-        else:
-            raise AssertionError(f"it ended too early: {said}")
+        """Kill a run so many events after it began; returns the last."""
+        self.begin(workdir)
+        lines, said = self.lines(), []
+        while sum(line.startswith("event") for line in said) <= events:
+            said.append(next(lines))
+            assert "exited" not in said[-1], self.errors.read_text()
+        (pid,) = (int(line.split()[2]) for line in said if "event pid" in line)
         time.sleep(delay)
-        process.kill()
-        process.communicate()
-        assert process.returncode == -9
-        return seen[-1]
+        os.kill(pid, signal.SIGKILL)
+        *_, last = lines
+        assert last == "event exited -9\n"
+        return said[-1]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    return Runs(tmp_path_factory.mktemp("runs"))
+    with Runs(tmp_path_factory.mktemp("runs")) as runs:
+        yield runs
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +128,16 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(runs, whole, tmp_pa
     lines = logged(tmp_path)
     assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
     assert lines == logged(whole)
+
+
+@pytest.mark.slow
+def test_begun_on_one_device_it_ends_on_four(runs, whole, tmp_path, x64):
+    runs.kill(tmp_path, 60, 0.0)
+    said = runs.finish(tmp_path, "--devices=4")
+    assert "going on from step" in said
+    tolerance = {"rtol": 1e-7, "atol": 1e-9} if x64 else {"rtol": 1e-3, "atol": 1e-5}
+    for one, other in zip(last_state(tmp_path), last_state(whole), strict=True):
+        np.testing.assert_allclose(one, other, **tolerance)
+    for one, other in zip(logged(tmp_path), logged(whole), strict=True):
+        assert (one["step"], one["phase"]) == (other["step"], other["phase"])
+        np.testing.assert_allclose(one["loss"], other["loss"], **tolerance)
