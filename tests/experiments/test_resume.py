@@ -36,12 +36,12 @@ class Runs:
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         }
         self.errors = folder / f"errors-{os.urandom(4).hex()}.txt"
-        self.server = subprocess.Popen(
-            [sys.executable, "-m", "tests.experiments.resumable"],
-            cwd=ROOT, env=environment, text=True, bufsize=1,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self.errors.open("w"),
-        )  # fmt: skip
+        with self.errors.open("w") as errors:
+            self.server = subprocess.Popen(
+                [sys.executable, "-m", "tests.experiments.resumable"],
+                cwd=ROOT, env=environment, text=True, bufsize=1,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+            )  # fmt: skip
 
     def __enter__(self):
         return self
