@@ -10,9 +10,8 @@ from vaells_jax import LossWeights, init_state, make_train_step
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.failure import NonFiniteLossError
 from vaells_jax.training.fit import fit, latent_magnitude, to_host, with_scale
-from vaells_jax.training.optimizers import OptimizerOptions
+from vaells_jax.training.optimizers import OptimizerOptions, operator_step_state
 from vaells_jax.training.schedule import Schedule, phase_at
-from vaells_jax.training.step import operator_step_state
 
 SCHEDULE = Schedule(steps=12, warm_up_steps=3, network_steps=2, operator_steps=2)
 OPTIMIZER = OptimizerOptions(network_rate=1e-2, anchor_rate=1e-2, operator_rate=1e-4)

@@ -33,23 +33,15 @@ class Networks(NamedTuple):
 
 
 def dense_networks(latent_size: int, input_size: int, hidden: int = 512) -> Networks:
-    """Return the fully connected pair of Table 2.
-
-    Raises:
-        ValueError: If a size is not a positive integer.
-    """
-    check_count("latent_size", latent_size)
-    check_count("input_size", input_size)
-    check_count("hidden", hidden)
+    """Return the fully connected pair of Table 2; a ValueError for sizes below 1."""
+    sizes = {"latent_size": latent_size, "input_size": input_size, "hidden": hidden}
+    for name, size in sizes.items():
+        check_count(name, size)
     return Networks(DenseNetwork(hidden, latent_size), DenseNetwork(hidden, input_size))
 
 
 def convolutional_networks(latent_size: int) -> Networks:
-    """Return the convolutional pair of Table 5, for 28x28 images in [0, 1].
-
-    Raises:
-        ValueError: If `latent_size` is not a positive integer.
-    """
+    """Return the convolutional pair of Table 5, for 28x28 images in [0, 1]."""
     check_count("latent_size", latent_size)
     return Networks(ConvolutionalEncoder(latent_size), ConvolutionalDecoder())
 
@@ -101,11 +93,6 @@ def decode(
 def _apply(name, network, parameters, values):
     """Run a network, with the errors that users of this library expect."""
     check_numbers(**{name: values})
-    if values.ndim < 2 or 0 in values.shape[1:]:
-        raise ValueError(
-            f"{name} must have shape [batch, ...], none of the others 0; got "
-            f"{list(values.shape)}."
-        )
     try:
         return network.apply(parameters, values)
     except (FlaxError, TypeError, AttributeError) as error:
@@ -243,7 +230,7 @@ def _dense(inputs, features):
 def _check_shape(name, values, wanted):
     """Raise a ValueError unless `values` is a batch of the wanted shape."""
     fits = len(values.shape) == len(wanted) + 1 and all(
-        size in (None, found)
+        found == size or (size is None and found > 0)
         for size, found in zip(wanted, values.shape[1:], strict=True)
     )
     if not fits:

@@ -18,12 +18,7 @@ from vaells_jax.model.networks import Networks, decode, encode
 from vaells_jax.model.posterior import sample_posterior
 from vaells_jax.model.prior import closest_anchor
 from vaells_jax.model.types import Batch, LossWeights, Params, PyTree
-from vaells_jax.operators.checks import (
-    check_count,
-    check_key,
-    check_kind,
-    check_number,
-)
+from vaells_jax.operators.checks import check_count, check_key, check_kind, check_number
 
 
 @dataclasses.dataclass(frozen=True)

@@ -164,6 +164,11 @@ def _network_rate(options, warm_up_steps):
     return lambda step: rise(step) * plateau(step)
 
 
+def operator_step_state(opt_state: Any) -> AcceptRejectState:
+    """Find the operators' accept/reject state inside the optimiser's."""
+    return opt_state.inner_states["operators"].inner_state
+
+
 def is_active(phase: Phase) -> tuple[bool, ...]:
     """Say of each field of `Params`, in order, whether a phase moves it."""
     return tuple(label in _ACTIVE[phase] for label in PARAM_LABELS)

@@ -29,10 +29,10 @@ from vaells_jax.operators.checks import (
 )
 from vaells_jax.training.mesh import on_mesh, replicated, split
 from vaells_jax.training.optimizers import (
-    AcceptRejectState,
     OptimizerOptions,
     is_active,
     make_optimizer,
+    operator_step_state,
 )
 from vaells_jax.training.schedule import Phase, Schedule, phase_weights
 
@@ -246,8 +246,3 @@ def _metrics(
         metrics["transport_objective_before"] = state.before
         metrics["transport_objective_after"] = state.after
     return metrics
-
-
-def operator_step_state(opt_state: Any) -> AcceptRejectState:
-    """Find the operators' accept/reject state inside the optimiser's."""
-    return opt_state.inner_states["operators"].inner_state
