@@ -99,6 +99,8 @@ def fit(
                 on_step(step, phase, values)
 
     for step in range(int(state.step), schedule.steps):
+        if step == schedule.warm_up_steps:
+            settle()  # should it have failed, its networks have no scale
         state, metrics = stepper.advance(step, state)
         settle()  # the step before, while this one runs
         pending = (step + 1, phase_at(step, schedule), metrics)
