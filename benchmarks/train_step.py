@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from benchmarks.measure import describe_machine
-from experiments.runner import Experiment, make_model
+from experiments.problem import Experiment, make_model
 from vaells_jax import infer_coefficients
 from vaells_jax.model.paths import Model, Paths, infer_paths
 from vaells_jax.training.schedule import Phase

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
+from experiments.problem import Experiment, Problem, Run
 from experiments.records import merit
-from experiments.runner import Experiment, Problem, Run, main
+from experiments.runner import main
 from experiments.two_dimensional import (
     draw_plane,
     latent_space,

@@ -3,16 +3,21 @@
 import dataclasses
 import difflib
 import json
-import pathlib
 from typing import Any, Literal, get_type_hints
 
 import pydantic
 
-from experiments.records import write_json
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.types import LossWeights
+from vaells_jax.operators.checks import check_count, check_number
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
+
+
+def _check_counts(config, *names):
+    """Raise a ValueError unless the fields are positive integers."""
+    for name in names:
+        check_count(name, getattr(config, name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +33,10 @@ class DataConfig:
     dataset: str | None = None
     anchors_per_class: int = 8
     batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a number that is out of its range."""
+        _check_counts(self, "anchors_per_class", "batch_size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +66,15 @@ class ModelConfig:
     linear_start: float | None = None
     skew_start: bool | None = None
 
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a number that is out of its range."""
+        _check_counts(self, "latent_size", "num_operators", "num_samples")
+        for name in ("latent_scale", "linear_start"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), strict=True)
+        for name in ("noise_std", "operator_std"):
+            check_number(name, getattr(self, name))
+
 
 @dataclasses.dataclass(frozen=True)
 class LogConfig:
@@ -69,6 +87,10 @@ class LogConfig:
 
     log_every: int = 10
     save_every: int = 1000
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a number that is out of its range."""
+        _check_counts(self, "log_every", "save_every")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +119,14 @@ class EvaluationConfig:
     consistent_noise_std: float | None = None
     consistent_rate: float | None = None
 
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a number that is out of its range."""
+        _check_counts(self, "digits", "samples", "consistent_samples")
+        check_count("consistent_digits", self.consistent_digits, 0)
+        for name in ("consistent_noise_std", "consistent_rate"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), strict=True)
+
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentConfig:
@@ -114,6 +144,12 @@ class ExperimentConfig:
     prior_search: InferenceOptions = InferenceOptions()
     log: LogConfig = LogConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a seed that JAX would not take."""
+        check_count("seed", self.seed, 0)
+        if self.seed >= 2**31:
+            raise ValueError(f"seed must be below 2**31; got {self.seed}.")
 
 
 def override(config: ExperimentConfig, assignments: list[str]) -> ExperimentConfig:
@@ -180,45 +216,3 @@ def _field_names(config, prefix=""):
             yield from _field_names(value, f"{prefix}{field.name}.")
         else:
             yield prefix + field.name
-
-
-def claim_workdir(workdir: pathlib.Path, config: ExperimentConfig) -> None:
-    """Write `config.json` into a working folder, or check the one that is there.
-
-    The evaluation's settings may differ, and are then written anew.
-
-    Raises:
-        ValueError: If the folder holds another configuration; names what differs.
-    """
-    path = workdir / "config.json"
-    resolved = json.loads(_ADAPTER.dump_json(config))
-    if path.exists():
-        try:
-            found = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not JSON: {error}.") from error
-        changes = list(_differences(found, resolved))
-        own = [change for change in changes if not change.startswith("evaluation")]
-        if own:
-            raise ValueError(
-                f"{workdir} holds a run of another configuration: "
-                f"{'; '.join(own)}. Choose another --workdir, or remove this one."
-            )
-        if not changes:
-            return
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_json(path, resolved)
-
-
-def _differences(found, wanted, prefix=""):
-    """Describe each field in which two JSON trees differ."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in {**wanted, **found}:
-            yield from _differences(
-                found.get(key), wanted.get(key), f"{prefix}.{key}" if prefix else key
-            )
-    elif found != wanted:
-        yield f"{prefix} is {json.dumps(found)} there, {json.dumps(wanted)} here"
-
-
-_ADAPTER = pydantic.TypeAdapter(ExperimentConfig)

@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from experiments.identity import Judge, digit_judge
+from experiments.problem import Run
 from experiments.records import merit
-from experiments.runner import Run
 from vaells_jax import transport_path
 from vaells_jax.evaluation.images import identity_preservation, sample_diversity
 from vaells_jax.model.paths import decode_scaled, encode_scaled, sample_latents

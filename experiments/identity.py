@@ -4,6 +4,7 @@ import json
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -85,10 +86,15 @@ def _read(path, wanted):
     """Return parameters and accuracy, or None unless they are what is wanted."""
     if not path.exists():
         return None
-    with np.load(path) as file:
-        arrays = dict(file)
-    about = json.loads(str(arrays.pop("about")))
-    accuracy = about.pop("accuracy")
+    try:
+        with np.load(path) as file:  # runs no code: pickles are refused
+            arrays = dict(file)
+        about = json.loads(str(arrays.pop("about")))
+        accuracy = about.pop("accuracy")
+    except (ValueError, KeyError, AttributeError, OSError, BadZipFile) as error:
+        raise ValueError(
+            f"{path} holds no classifier; remove it to train one anew. ({error})"
+        ) from error
     if about != wanted:
         return None
     return unflatten_dict(jax.tree.map(jnp.asarray, arrays), sep="/"), accuracy

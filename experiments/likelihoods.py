@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 from tqdm import tqdm
 
-from experiments.runner import Run
+from experiments.problem import Run
 from vaells_jax.evaluation.importance import ImportanceOptions, log_marginal_likelihood
 from vaells_jax.evaluation.likelihood import (
     UNIT_WEIGHTS,
@@ -57,7 +57,7 @@ def paper_likelihoods(run: Run, key: Array) -> dict[str, Any]:
         with progress(name, len(batch.labels)) as on_done:
             values = estimate(
                 run.state.params, key, batch, model=model, anchors=options.anchors,
-                objective=weights, on_done=on_done,
+                objective=weights, on_done=on_done, mesh=run.mesh,
             )  # fmt: skip
         settings = {
             "digits": len(batch.labels),
@@ -121,7 +121,7 @@ def consistent_likelihood(run: Run, key: Array) -> dict[str, Any]:
     with progress(name, len(batch.labels)) as on_done:
         found = log_marginal_likelihood(
             run.state.params, key, batch, model=run.model, options=options,
-            on_done=on_done,
+            on_done=on_done, mesh=run.mesh,
         )  # fmt: skip
     what = "log p(x)" if options.label == "marginal" else "log p(x | label)"
     size = int(np.prod(batch.inputs.shape[1:]))

@@ -30,10 +30,11 @@ from experiments.likelihoods import (
     paper_likelihoods,
     progress,
 )
+from experiments.problem import Experiment, Problem, Run, gather
 from experiments.records import MetricsLog
-from experiments.runner import Experiment, Problem, Run, gather, main
+from experiments.runner import main
 from experiments.table import run_table
-from vaells_jax.data.batches import draw_anchors
+from vaells_jax.data.batches import batch_indices, draw_anchors
 from vaells_jax.data.images import NUM_CLASSES, ImageDataset, load_images
 from vaells_jax.evaluation.figures import (
     operator_eigenvalues,
@@ -135,6 +136,12 @@ def prepare(config: ExperimentConfig) -> Problem:
             config.data.batch_size,
         ),
         data=dataset,
+        example_indices=functools.partial(
+            batch_indices,
+            order_key,
+            num_examples=len(dataset.train.labels),
+            batch_size=config.data.batch_size,
+        ),
     )
 
 

@@ -7,9 +7,14 @@ from typing import Any
 
 import numpy as np
 
+_BLOCK = 1 << 16
+"""Bytes that are read at once from a log's end."""
+
 
 class MetricsLog:
     """`metrics.jsonl`: a JSON object a line, one line for each logged step.
+
+    Going on costs what the lines cost that are dropped, however long the log is.
 
     Args:
         path: The file.
@@ -18,25 +23,32 @@ class MetricsLog:
     """
 
     def __init__(self, path: pathlib.Path, *, resume_step: int = 0) -> None:
-        kept = [line for line in self.read(path) if line["step"] <= resume_step]
-        self.elapsed: float = kept[-1]["elapsed"] if kept else 0.0
-        text = "".join(_dumps(line) + "\n" for line in kept)
-        _write_whole(path, text)
-        self._file = path.open("a")
+        kept, size = _last_line(path, resume_step)
+        self.elapsed: float = kept["elapsed"] if kept else 0.0
+        self._file = path.open("ab")
+        self._file.truncate(size)
 
     @staticmethod
     def read(path: pathlib.Path) -> list[dict[str, Any]]:
         """Return the lines of a log; a last line that was cut short is left out.
 
         A number that was not finite comes back as NaN.
+
+        Raises:
+            ValueError: If a line is not what a run writes; names it.
         """
         if not path.exists():
             return []
-        *lines, _ = path.read_text().split("\n")
+        *lines, _ = path.read_bytes().split(b"\n")
         return [
-            {k: math.nan if v is None else v for k, v in json.loads(line).items()}
+            {k: math.nan if v is None else v for k, v in _parse(path, line).items()}
             for line in lines
         ]
+
+    @staticmethod
+    def last(path: pathlib.Path) -> dict[str, Any] | None:
+        """Return the last whole line of a log, or None, without reading the others."""
+        return _last_line(path, None)[0]
 
     def write(
         self, step: int, phase: str, elapsed: float, metrics: dict[str, Any]
@@ -44,7 +56,7 @@ class MetricsLog:
         """Append a step's metrics and the training seconds so far."""
         line = {"step": step, "phase": phase, "elapsed": round(elapsed, 3)}
         line |= {name: _plain(value) for name, value in metrics.items()}
-        self._file.write(_dumps(line) + "\n")
+        self._file.write(f"{_dumps(line)}\n".encode())
 
     def flush(self) -> None:
         """Hand everything written so far to the operating system."""
@@ -53,6 +65,46 @@ class MetricsLog:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _last_line(path, step):
+    """Return the last whole line up to a step, or None, and where it ends."""
+    if path.exists():
+        with path.open("rb") as file:
+            for text, end in _backward(file):
+                line = _parse(path, text)
+                if step is None or line["step"] <= step:
+                    return line, end
+    return None, 0
+
+
+def _backward(file):
+    """Yield a file's whole lines from the last on, each with where it ends."""
+    position, rest = file.seek(0, 2), b""
+    while position:
+        block = min(_BLOCK, position)
+        position -= block
+        file.seek(position)
+        rest = file.read(block) + rest
+        while (stop := rest.rfind(b"\n")) >= 0:
+            start = rest.rfind(b"\n", 0, stop)
+            if start < 0 and position:
+                break  # it began before this block
+            yield rest[start + 1 : stop], position + stop + 1
+            rest = rest[: start + 1]
+
+
+def _parse(path, line):
+    """Read one line of a log."""
+    try:
+        found = json.loads(line)
+        found["step"], found["elapsed"]
+    except (ValueError, KeyError, TypeError) as error:
+        shown = line[:60].decode(errors="replace")
+        raise ValueError(
+            f"{path} holds a line that no run wrote: {shown!r}."
+        ) from error
+    return found
 
 
 def merit(value: Any, meaning: str, **more: Any) -> dict[str, Any]:

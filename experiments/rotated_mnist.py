@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
+from experiments.problem import Experiment, Problem
 from experiments.rotated_results import draw, evaluate
-from experiments.runner import Experiment, Problem, main
+from experiments.runner import main
 from vaells_jax.data.batches import batch_indices
 from vaells_jax.data.images import load_images
 from vaells_jax.data.rotation import rotated_digits
@@ -89,14 +90,21 @@ def prepare(config: ExperimentConfig) -> Problem:
     images = jnp.asarray(dataset.train.images)
     labels = jnp.asarray(dataset.train.labels)
 
+    indices = functools.partial(
+        batch_indices,
+        order_key,
+        num_examples=len(labels),
+        batch_size=config.data.batch_size,
+    )
+
     @functools.partial(jax.jit, static_argnames="num_anchors")
     def make_batch(step, num_anchors):
-        index = batch_indices(
-            order_key, step, num_examples=len(labels), batch_size=config.data.batch_size
-        )
+        index = indices(step)
         key = jax.random.fold_in(angle_key, step)
         inputs, anchors = rotated_digits(key, images[index], num_anchors=num_anchors)
         return Batch(inputs, labels[index], anchors if num_anchors else None)
+
+    jax.eval_shape(indices, 0)  # refuses a size before a run begins
 
     def next_batch(step: int) -> Batch:
         # Nothing meets an anchor before the warm-up is over.
@@ -110,6 +118,7 @@ def prepare(config: ExperimentConfig) -> Problem:
         anchors=None,
         next_batch=next_batch,
         data=dataset,
+        example_indices=indices,
     )
 
 

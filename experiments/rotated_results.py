@@ -12,8 +12,8 @@ from jaxtyping import Array
 
 from experiments.digits import decode, encode, posterior_samples, sample_merits
 from experiments.identity import digit_judge
+from experiments.problem import Run
 from experiments.records import MetricsLog, merit
-from experiments.runner import Run
 from vaells_jax import transport_path
 from vaells_jax.data.images import NUM_CLASSES
 from vaells_jax.data.rotation import rotations

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
-from experiments.runner import Experiment, Problem, Run, main
+from experiments.problem import Experiment, Problem, Run
+from experiments.runner import main
 from experiments.two_dimensional import draw_plane, make_problem, measure
 from vaells_jax.data.synthetic import swiss_roll, swiss_roll_point
 from vaells_jax.inference import InferenceOptions

@@ -12,9 +12,15 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.config import ExperimentConfig, claim_workdir
+import jax
+
+from experiments.config import ExperimentConfig
+from experiments.devices import Resources
+from experiments.problem import Experiment, first_state
 from experiments.records import write_json
-from experiments.runner import Experiment, first_state, run_seed, train_or_restore
+from experiments.runner import run_seed
+from experiments.training import train_or_restore
+from experiments.workdir import claim_workdir
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.step import TrainState
 
@@ -27,6 +33,7 @@ def run_table(
     config: ExperimentConfig,
     workdir: pathlib.Path,
     parts: tuple[str, ...],
+    resources: Resources,
     paper: Paper,
 ) -> None:
     """Train, evaluate and draw each row of the table; go on where it stopped.
@@ -36,15 +43,21 @@ def run_table(
         config: The configuration; M and N_a are the rows'.
         workdir: Gets the folder `warm_up`, one folder a row, and the table.
         parts: Which of train, evaluate and figures to do.
+        resources: The devices, of one host.
         paper: The paper's values of each row.
 
     Raises:
-        ValueError: If a folder holds another configuration.
+        ValueError: If a folder holds another configuration, or there are several
+            hosts.
 
     Note:
         Without training, rows that are not trained to their end are left out.
     """
-    warm = _warm_up(experiment, config, workdir / "warm_up", train="train" in parts)
+    if jax.process_count() > 1:
+        raise ValueError("--table wants a single host.")
+    warm = _warm_up(
+        experiment, config, workdir / "warm_up", "train" in parts, resources
+    )
     for row in paper:
         folder = workdir / folder_of(row)
         resolved = row_config(config, row)
@@ -57,7 +70,7 @@ def run_table(
         left = parts
         if "evaluate" in parts and _is_evaluated(resolved, folder):
             left = tuple(part for part in parts if part != "evaluate")
-        run_seed(experiment, resolved, folder, left)
+        run_seed(experiment, resolved, folder, left, resources)
         if "evaluate" in parts:
             write_table(workdir, paper)
 
@@ -76,7 +89,7 @@ def row_config(config: ExperimentConfig, row: Row) -> ExperimentConfig:
     )
 
 
-def _warm_up(experiment, config, folder, *, train) -> TrainState | None:
+def _warm_up(experiment, config, folder, train, resources) -> TrainState | None:
     """Train the warm-up that the rows share, or restore its end."""
     steps = config.schedule.warm_up_steps
     if not train or steps == 0:
@@ -85,7 +98,7 @@ def _warm_up(experiment, config, folder, *, train) -> TrainState | None:
     problem = experiment.prepare(dataclasses.replace(config, schedule=schedule))
     claim_workdir(folder, problem.config)
     print(f"{experiment.name}: the warm-up that all rows share, in {folder}/")
-    return train_or_restore(problem, folder, train=True).state
+    return train_or_restore(problem, folder, train=True, resources=resources).state
 
 
 def _start_from(warm, experiment, config, folder):

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.config import ExperimentConfig
+from experiments.problem import Problem, Run, gather
 from experiments.records import MetricsLog, merit
-from experiments.runner import Problem, Run, gather
 from vaells_jax import infer_coefficients, transport, transport_path
+from vaells_jax.data.batches import batch_indices
 from vaells_jax.data.synthetic import LIFTED_DIM, NOISE_STD, ManifoldDataset
 from vaells_jax.evaluation import structure
 from vaells_jax.evaluation.figures import (
@@ -65,6 +66,12 @@ def make_problem(config: ExperimentConfig, name: str, make_data: Callable) -> Pr
             data.train.inputs, data.train.labels, order_key, config.data.batch_size
         ),
         data=data,
+        example_indices=functools.partial(
+            batch_indices,
+            order_key,
+            num_examples=len(data.train.labels),
+            batch_size=config.data.batch_size,
+        ),
     )
 
 

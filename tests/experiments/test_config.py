@@ -3,8 +3,9 @@ import json
 
 import pytest
 
-from experiments.config import ExperimentConfig, claim_workdir, override
+from experiments.config import ExperimentConfig, override
 from experiments.natural_mnist import PAPER, QUICK
+from experiments.workdir import claim_workdir
 from vaells_jax.training.schedule import Schedule
 
 CONFIG = ExperimentConfig("natural_mnist", "paper", Schedule(steps=100))

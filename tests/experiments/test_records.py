@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from experiments import records
 from experiments.records import MetricsLog, write_json
 
 
@@ -78,3 +79,53 @@ def test_a_step_to_infinity_is_logged_and_read_as_nan(tmp_path):
         assert np.isnan(line["after"])
         assert line["before"] == 1.5
         MetricsLog(path, resume_step=1).close()
+
+
+def write_steps(path, steps):
+    log = MetricsLog(path)
+    for step in steps:
+        log.write(step, "joint", step / 8, {"loss": 1.0, "norms": np.ones(step % 7)})
+    log.close()
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 1 << 16])
+@pytest.mark.parametrize("torn", [b"", b'{"step": 41, "lo'])
+def test_going_on_keeps_every_line_up_to_the_step(block, torn, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "_BLOCK", block)
+    path = tmp_path / "metrics.jsonl"
+    write_steps(path, range(2, 41, 2))
+    whole = path.read_bytes()
+    for step in (0, 1, 2, 3, 38, 39, 40, 100):
+        path.write_bytes(whole + torn)
+        assert MetricsLog.last(path)["step"] == 40
+        log = MetricsLog(path, resume_step=step)
+        log.close()
+        kept = [
+            line for line in whole.splitlines(True) if json.loads(line)["step"] <= step
+        ]
+        assert path.read_bytes() == b"".join(kept)
+        assert log.elapsed == (min(step, 40) // 2 * 2) / 8
+
+
+def test_going_on_reads_no_more_of_a_longer_log(tmp_path, monkeypatch):
+    parsed = []
+    original = records._parse
+    monkeypatch.setattr(
+        records, "_parse", lambda *args: parsed.append(args) or original(*args)
+    )
+    for count in (1_000, 20_000):
+        path = tmp_path / f"{count}.jsonl"
+        line = '{{"step": {}, "phase": "joint", "elapsed": 1.0}}\n'
+        path.write_text("".join(map(line.format, range(1, count + 1))))
+        MetricsLog(path, resume_step=count - 100).close()
+        MetricsLog.last(path)
+    assert len(parsed) == 2 * 102
+
+
+def test_lines_that_no_run_wrote_are_named(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    for text in ("nonsense", "[1, 2]", '{"loss": 1}', "\x00\x00"):
+        path.write_text(f"{text}\n")
+        for use in (MetricsLog.read, MetricsLog.last, MetricsLog):
+            with pytest.raises(ValueError, match="metrics.jsonl holds a line"):
+                use(path)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from experiments.natural_mnist import EXPERIMENT, FIGURE_6
+from experiments.problem import first_state
 from experiments.records import write_json
-from experiments.runner import first_state, main
+from experiments.runner import main
 from experiments.table import folder_of, row_config, run_table, write_table
 from tests.experiments.test_natural_mnist import TINY
 from vaells_jax.training.checkpoints import Checkpoints

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from experiments import concentric_circles, swiss_roll
-from experiments.runner import Run, main, make_model
+from experiments.problem import Run, make_model
+from experiments.runner import main
 from experiments.two_dimensional import latent_space
 from vaells_jax.data.synthetic import CIRCLE_RADII
 from vaells_jax.model.starts import linear_start

@@ -8,15 +8,10 @@ import pytest
 
 from vaells_jax import LossWeights, init_state, make_train_step
 from vaells_jax.training.checkpoints import Checkpoints
-from vaells_jax.training.fit import (
-    NonFiniteLossError,
-    fit,
-    latent_magnitude,
-    with_scale,
-)
-from vaells_jax.training.optimizers import OptimizerOptions
-from vaells_jax.training.schedule import Schedule
-from vaells_jax.training.step import operator_step_state
+from vaells_jax.training.failure import NonFiniteLossError
+from vaells_jax.training.fit import fit, latent_magnitude, to_host, with_scale
+from vaells_jax.training.optimizers import OptimizerOptions, operator_step_state
+from vaells_jax.training.schedule import Schedule, phase_at
 
 SCHEDULE = Schedule(steps=12, warm_up_steps=3, network_steps=2, operator_steps=2)
 OPTIMIZER = OptimizerOptions(network_rate=1e-2, anchor_rate=1e-2, operator_rate=1e-4)
@@ -42,7 +37,7 @@ def next_batch(tiny_batch):
 
 @pytest.fixture
 def train(tiny_model, next_batch):
-    def run(state, schedule=SCHEDULE, **options):
+    def run(state, schedule=SCHEDULE, next_batch=next_batch, **options):
         return fit(
             jax.random.key(3), state, next_batch, model=tiny_model, weights=WEIGHTS,
             schedule=schedule, optimizer=OPTIMIZER, **options,
@@ -161,42 +156,48 @@ def test_scale_is_chosen_when_the_warm_up_ends(
     assert with_scale(tiny_model, chosen).latent_scale == float(chosen.latent_scale)
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_and_term(
-    tiny_model, tiny_batch, new_state
+@pytest.mark.parametrize("bad", [2, 5, 10])
+def test_a_loss_that_is_not_finite_stops_with_all_there_is_to_see(
+    bad, train, tiny_batch, new_state, next_batch
 ):
     def poisoned(step):
-        return tiny_batch._replace(
-            inputs=tiny_batch.inputs.at[0, 0].set(jnp.nan if step == 2 else 0.0)
-        )
+        batch = next_batch(step)
+        value = jnp.nan if step == bad else 0.0
+        return batch._replace(inputs=batch.inputs.at[1, 0].add(value))
 
-    with pytest.raises(NonFiniteLossError, match=r"step 3 \(warm_up\).*reconstruction"):
-        fit(
-            jax.random.key(0), new_state(), poisoned, model=tiny_model, weights=WEIGHTS,
-            schedule=SCHEDULE, optimizer=OPTIMIZER,
-        )  # fmt: skip
-
-
-def test_damaged_checkpoint_is_named(train, new_state, tmp_path):
-    checkpoints = Checkpoints(tmp_path)
-    train(new_state(), dataclasses.replace(SCHEDULE, steps=3), save=checkpoints.save)
-    checkpoints.close()
-    largest = max(
-        (p for p in (tmp_path / "3").rglob("*") if p.is_file()),
-        key=lambda p: p.stat().st_size,
+    phase = phase_at(bad, SCHEDULE)
+    whole = []
+    options = {"save_every": 4}
+    train(new_state(), dataclasses.replace(SCHEDULE, steps=max(bad, 3)),
+          save=lambda state: whole.append(to_host(state)), **options)  # fmt: skip
+    with pytest.raises(
+        NonFiniteLossError, match=rf"step {bad + 1} \({phase}\).*reconstruction"
+    ) as caught:
+        train(new_state(), next_batch=poisoned, debug_nans=True, **options)
+    failure = caught.value.failure
+    assert (failure.step, failure.phase) == (bad + 1, phase)
+    assert {"loss", "reconstruction", "gradient_norm"} <= set(failure.terms)
+    assert int(failure.state.step) == bad
+    if bad > 3:
+        assert_same_bits(failure.state, whole[-1])  # the state before it, to the bit
+    assert np.isnan(failure.batch.inputs[1, 0])
+    assert np.isfinite(failure.batch.inputs[0]).all()
+    assert any("encoder" in name for name in failure.parameters) == (
+        phase in ("warm_up", "network")
     )
-    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
-    again = Checkpoints(tmp_path)
-    with pytest.raises(ValueError, match=r"checkpoint .*3 cannot be read"):
-        again.restore(new_state())
-    again.close()
+    assert "networks.py" in failure.line
+    assert "invalid value (nan)" in failure.line
 
 
-def test_no_checkpoint(new_state, tmp_path):
-    checkpoints = Checkpoints(tmp_path)
-    assert checkpoints.latest_step() is None
-    with pytest.raises(ValueError, match="no checkpoint"):
-        checkpoints.restore(new_state())
-    checkpoints.close()
+def test_a_gradient_that_overflows_stops_too(train, new_state, next_batch):
+    def huge(step):  # its square is finite, that of its gradient is not
+        batch = next_batch(step)
+        factor = 1e12 if batch.inputs.dtype == jnp.float32 else 1e90
+        return batch._replace(inputs=batch.inputs * (factor if step == 1 else 1.0))
+
+    with pytest.raises(NonFiniteLossError, match=r"step 2 .*gradient_norm") as caught:
+        train(new_state(), next_batch=huge)
+    assert caught.value.failure.line is None
 
 
 def test_bad_initial_states(tiny_model, tiny_batch, tiny_params, unchecked):

@@ -35,9 +35,9 @@ def draw_anchors(
         ValueError: for no classes or no anchors, for a label outside the classes, and
             for a class with fewer examples than anchors.
     """
-    if num_classes < 1:
+    if not isinstance(num_classes, int) or num_classes < 1:
         raise ValueError(f"num_classes: got {num_classes}, wanted at least 1")
-    if per_class < 1:
+    if not isinstance(per_class, int) or per_class < 1:
         raise ValueError(f"per_class: got {per_class} anchors, wanted at least 1")
     if len(images) != len(labels):
         raise ValueError(
@@ -90,7 +90,7 @@ def batch_indices(
     Raises:
         ValueError: for an empty batch, and for one larger than the training set.
     """
-    if not 1 <= batch_size <= num_examples:
+    if not isinstance(batch_size, int) or not 1 <= batch_size <= num_examples:
         raise ValueError(
             f"batch_size: got {batch_size}, wanted 1 to the {num_examples} examples"
         )

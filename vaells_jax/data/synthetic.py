@@ -160,7 +160,7 @@ def concentric_circles(
 
 def _check_counts(**counts: int) -> None:
     for name, count in counts.items():
-        if count < 1:
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ValueError(f"{name}: got {count}, wanted at least 1")
 
 

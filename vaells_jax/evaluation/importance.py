@@ -19,13 +19,16 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from vaells_jax.evaluation.chunks import in_chunks
 from vaells_jax.evaluation.proposals import Generative, propose
 from vaells_jax.evaluation.samples import draw
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.paths import Model, decode_scaled
 from vaells_jax.model.types import Batch, Params
+from vaells_jax.operators.checks import check_count, check_number
 
 DECODED_AT_ONCE = 4_000
 """Latents that are decoded at once, which bounds the memory."""
@@ -63,12 +66,10 @@ class ImportanceOptions:
             raise ValueError(
                 f"label must be 'given' or 'marginal'; got {self.label!r}."
             )
-        for name in (
-            "noise_std", "coefficient_rate", "pixel_std", "num_samples", "restarts",
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not 0 < value < float("inf"):
-                raise ValueError(f"{name} must be positive and finite; got {value}.")
+        for name in ("noise_std", "coefficient_rate", "pixel_std"):
+            check_number(name, getattr(self, name), strict=True)
+        for name in ("num_samples", "restarts"):
+            check_count(name, getattr(self, name))
 
     @property
     def generative(self) -> Generative:
@@ -105,6 +106,7 @@ def log_marginal_likelihood(
     model: Model,
     options: ImportanceOptions,
     on_done: Callable[[int], None] | None = None,
+    mesh: Mesh | None = None,
 ) -> ImportanceEstimate:
     """Estimate log p(x) of each data point, c and z integrated.
 
@@ -115,6 +117,7 @@ def log_marginal_likelihood(
         model: The static part; networks and latent scale alone matter.
         options: The generative model's numbers and the number of samples.
         on_done: Called with the number of data points done, after each part.
+        mesh: Devices that share the data points; None for one device.
 
     Returns:
         The estimate for each data point.
@@ -122,31 +125,23 @@ def log_marginal_likelihood(
     Raises:
         ValueError: If the batch is empty, or brings anchors of its own.
     """
-    count = batch.inputs.shape[0]
-    if count == 0:
-        raise ValueError("batch must hold at least one example; got none.")
     if batch.anchors is not None or params.anchors is None:
         raise ValueError("anchors must be the parameters', grouped by class.")
     if options.label == "marginal":
         pooled = params.anchors.reshape(1, -1, *params.anchors.shape[2:])
         params = params._replace(anchors=pooled)
         batch = batch._replace(labels=jnp.zeros_like(batch.labels))
-    chunk = max(1, min(count, DECODED_AT_ONCE // options.num_samples))
-    found = []
-    for i in range(0, count, chunk):
-        # The last chunk is filled up with examples seen before: one shape, one compile.
-        index = np.arange(i, i + chunk) % count
-        weights = log_weights(
-            params,
-            jax.random.fold_in(key, i),
-            Batch(batch.inputs[index], batch.labels[index]),
-            model=model,
-            options=options,
-        )
-        found.append(np.asarray(weights, np.float64)[: count - i])
-        if on_done is not None:
-            on_done(len(found[-1]))
-    return summarise(np.concatenate(found))
+    weights = in_chunks(
+        _weigher(model, options), params, key, Batch(batch.inputs, batch.labels),
+        size=DECODED_AT_ONCE // options.num_samples, mesh=mesh, on_done=on_done,
+    )  # fmt: skip
+    return summarise(weights.astype(np.float64))
+
+
+@functools.lru_cache(maxsize=16)
+def _weigher(model, options):
+    """Return the weights of a chunk as one function for each setting."""
+    return functools.partial(log_weights, model=model, options=options)
 
 
 def summarise(log_weights: Float[np.ndarray, "B S"]) -> ImportanceEstimate:

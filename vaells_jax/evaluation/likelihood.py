@@ -15,8 +15,10 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from vaells_jax.evaluation.chunks import in_chunks
 from vaells_jax.model.objective import log_images, log_posteriors, log_priors
 from vaells_jax.model.paths import Model, Paths, infer_paths
 from vaells_jax.model.prior import log_prior, log_prior_closest
@@ -130,6 +132,7 @@ def estimate(
     anchors: Anchors = "class",
     objective: LossWeights = UNIT_WEIGHTS,
     on_done: Callable[[int], None] | None = None,
+    mesh: Mesh | None = None,
 ) -> Estimate:
     """Estimate each data point's log-likelihood and ELBO as the paper does.
 
@@ -144,6 +147,7 @@ def estimate(
         objective: The ELBO's weights, those of the training; its prior is over the
             closest anchor if `model.closest_anchor` says so.
         on_done: Called with the number of data points done, after each part.
+        mesh: Devices that share the data points; None for one device.
 
     Returns:
         Both for each data point, in nats, with the constant of log p(x|z).
@@ -152,27 +156,24 @@ def estimate(
         ValueError: If the batch is empty or does not fit the parameters, or `anchors`
             is unknown or not to be had.
     """
-    count = batch.inputs.shape[0]
-    if count == 0:
-        raise ValueError("batch must hold at least one example; got none.")
     closest = model.closest_anchor
     params, batch, model = _meet(anchors, params, batch, model)
     met = params.anchors if batch.anchors is None else batch.anchors
     paths = model.num_samples * (1 + (1 if met is None else met.shape[1]))
-    chunk = max(1, min(count, PATHS_AT_ONCE // paths))
-    found = []
-    for i in range(0, count, chunk):
-        # The last chunk is filled up with examples seen before: one shape, one compile.
-        index = np.arange(i, i + chunk) % count
-        part = jax.tree.map(lambda x, index=index: x[index], batch)
-        values = _estimate(
-            params, jax.random.fold_in(key, i), part, model=model, weights=weights,
-            objective=objective, closest=closest,
-        )  # fmt: skip
-        found.append([np.asarray(value)[: count - i] for value in values])
-        if on_done is not None:
-            on_done(len(found[-1][0]))
-    return Estimate(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    evaluate = _estimator(model, weights, objective, closest)
+    found = in_chunks(
+        evaluate, params, key, batch, size=PATHS_AT_ONCE // paths, mesh=mesh,
+        on_done=on_done,
+    )  # fmt: skip
+    return Estimate(*found)
+
+
+@functools.lru_cache(maxsize=16)
+def _estimator(model, weights, objective, closest):
+    """Return the estimate of a chunk as one function for each setting."""
+    return functools.partial(
+        _estimate, model=model, weights=weights, objective=objective, closest=closest
+    )
 
 
 def _meet(anchors, params, batch, model):

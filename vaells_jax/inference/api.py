@@ -20,6 +20,7 @@ from vaells_jax.inference.global_search import global_batch
 from vaells_jax.inference.implicit import attach_derivative
 from vaells_jax.inference.lbfgs import lbfgs_batch
 from vaells_jax.inference.options import CoefficientFit, InferenceOptions
+from vaells_jax.operators.checks import check_key, check_kind, check_numbers
 
 
 def infer_coefficients(
@@ -46,7 +47,8 @@ def infer_coefficients(
         The best fit of every pair, with the leading axes of start and end together.
 
     Raises:
-        ValueError: if a shape disagrees with the others.
+        ValueError: if a shape disagrees with the others, or an argument is not of its
+            kind.
 
     Note:
         The fit is a constant to differentiation, as in the paper, unless
@@ -56,6 +58,9 @@ def infer_coefficients(
         largest finite number where none can be computed). The authors search with
         nonlinear conjugate gradients.
     """
+    check_key("key", key)
+    check_numbers(operators=operators, start=start, end=end)
+    check_kind(options=(options, InferenceOptions))
     _check_shapes(operators, start, end)
     leading = jnp.broadcast_shapes(jnp.shape(start)[:-1], jnp.shape(end)[:-1])
     problem = (key, operators, start, end)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, AxisType, Mesh
 from jax.sharding import PartitionSpec as Spec
 
 # Below this many pairs a device the hand-over costs more than it saves.
@@ -33,41 +33,61 @@ def compiler_options() -> dict[str, int] | None:
     return {"xla_cpu_prefer_vector_width": 512}
 
 
-def usable_devices(pairs: int, *arrays) -> tuple[jax.Device, ...]:
-    """Return the local devices worth using, or none to stay where the arrays are.
+def usable_devices(pairs: int, *arrays) -> tuple[jax.Device, ...] | AbstractMesh | None:
+    """Return the devices worth using, or none to stay where the arrays are.
 
-    Inside a transformation, and for arrays that the caller has placed on a device, the
-    placement is the caller's affair.
+    Those are the local ones, or inside a program for a mesh of one axis that mesh's.
+    Inside any other transformation, and for arrays that the caller has placed on a
+    device, the placement is the caller's affair.
     """
     if is_traced(*arrays):
-        return ()
+        return _mesh_of_program()
     if any(getattr(x, "committed", False) for x in arrays):
-        return ()
+        return None
     devices = jax.local_devices()
     wanted = min(len(devices), pairs // PAIRS_PER_DEVICE)
-    return tuple(devices[:wanted]) if wanted > 1 else ()
+    return tuple(devices[:wanted]) if wanted > 1 else None
 
 
-def spread(search: Callable, devices: tuple[jax.Device, ...]) -> Callable:
+def _mesh_of_program() -> AbstractMesh | None:
+    """Return the mesh that XLA will split the traced program over, if it has one axis.
+
+    Left to itself XLA would split the search's loops too: every round would ask all
+    devices whether they are done, and sort the pairs of all of them.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1 or mesh.axis_types != (AxisType.Auto,):
+        return None
+    return mesh
+
+
+def spread(
+    search: Callable, devices: tuple[jax.Device, ...] | AbstractMesh
+) -> Callable:
     """Split the pair axis of a search among devices, each searching its own share.
 
     Args:
         search: maps operators, initial [R B M], start [B d] and end [B d] to arrays
             whose first axis is the pairs'.
-        devices: where to run.
+        devices: where to run: devices, or the mesh of the program around the search.
     """
-    mesh = Mesh(np.asarray(devices), ("pairs",))
+    mesh: Mesh | AbstractMesh
+    if isinstance(devices, AbstractMesh):
+        mesh = devices
+    else:
+        mesh = Mesh(np.asarray(devices), ("pairs",))
+    axis = mesh.axis_names[0]
     share = jax.shard_map(
         search,
         mesh=mesh,
-        in_specs=(Spec(), Spec(None, "pairs"), Spec("pairs"), Spec("pairs")),
-        out_specs=Spec("pairs"),
+        in_specs=(Spec(), Spec(None, axis), Spec(axis), Spec(axis)),
+        out_specs=Spec(axis),
         check_vma=False,
     )
 
     def spread_search(operators, initial, start, end):
         pairs = start.shape[0]
-        missing = math.ceil(pairs / len(devices)) * len(devices) - pairs
+        missing = math.ceil(pairs / mesh.size) * mesh.size - pairs
         pad = lambda x, axis: jnp.pad(
             x, [(0, missing if a == axis else 0) for a in range(x.ndim)]
         )

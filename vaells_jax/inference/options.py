@@ -69,6 +69,10 @@ class InferenceOptions:
         _require_positive_integer("restarts", self.restarts)
         _require_positive_integer("max_iterations", self.max_iterations)
         _require_finite("restart_shift", self.restart_shift)
+        if not isinstance(self.initial_range, tuple | list):
+            raise ValueError(
+                f"initial_range must be (low, high), got {self.initial_range!r}"
+            )
         object.__setattr__(self, "initial_range", tuple(self.initial_range))
         if len(self.initial_range) != 2:
             raise ValueError(
@@ -92,12 +96,13 @@ class InferenceOptions:
 
 
 def _require_member(name: str, value, members: tuple[str, ...]):
-    if value not in members:
+    if not isinstance(value, str) or value not in members:
         raise ValueError(f"{name} must be one of {members}, got {value!r}")
 
 
 def _require_finite(name: str, value):
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, got {value!r}")
 
 

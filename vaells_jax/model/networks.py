@@ -11,11 +11,12 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.errors import ScopeParamShapeError
+from flax.errors import FlaxError
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.model.types import PyTree
+from vaells_jax.operators.checks import check_count, check_kind, check_numbers
 
 _conv_init = nn.initializers.normal(0.05)
 _dense_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -32,12 +33,16 @@ class Networks(NamedTuple):
 
 
 def dense_networks(latent_size: int, input_size: int, hidden: int = 512) -> Networks:
-    """Return the fully connected pair of Table 2."""
+    """Return the fully connected pair of Table 2; a ValueError for sizes below 1."""
+    sizes = {"latent_size": latent_size, "input_size": input_size, "hidden": hidden}
+    for name, size in sizes.items():
+        check_count(name, size)
     return Networks(DenseNetwork(hidden, latent_size), DenseNetwork(hidden, input_size))
 
 
 def convolutional_networks(latent_size: int) -> Networks:
     """Return the convolutional pair of Table 5, for 28x28 images in [0, 1]."""
+    check_count("latent_size", latent_size)
     return Networks(ConvolutionalEncoder(latent_size), ConvolutionalDecoder())
 
 
@@ -67,6 +72,7 @@ def encode(
     Raises:
         ValueError: If the inputs do not fit the network.
     """
+    check_kind(networks=(networks, Networks))
     return _apply("inputs", networks.encoder, encoder, inputs)
 
 
@@ -78,17 +84,21 @@ def decode(
     Raises:
         ValueError: If the latents do not fit the network.
     """
+    check_kind(networks=(networks, Networks))
+    check_numbers(latents=latents)
+    _check_shape("latents", latents, (None,))
     return _apply("latents", networks.decoder, decoder, latents)
 
 
 def _apply(name, network, parameters, values):
     """Run a network, with the errors that users of this library expect."""
+    check_numbers(**{name: values})
     try:
         return network.apply(parameters, values)
-    except ScopeParamShapeError as error:
+    except (FlaxError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{name} of shape {list(values.shape)} do not fit the parameters of "
-            f"{type(network).__name__}: {error}"
+            f"{type(network).__name__}: {str(error).splitlines()[0]}"
         ) from error
 
 
@@ -220,7 +230,7 @@ def _dense(inputs, features):
 def _check_shape(name, values, wanted):
     """Raise a ValueError unless `values` is a batch of the wanted shape."""
     fits = len(values.shape) == len(wanted) + 1 and all(
-        size in (None, found)
+        found == size or (size is None and found > 0)
         for size, found in zip(wanted, values.shape[1:], strict=True)
     )
     if not fits:

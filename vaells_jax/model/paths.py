@@ -6,19 +6,19 @@ coefficient searches of a batch go to `infer_coefficients` together.
 """
 
 import dataclasses
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from vaells_jax.inference import InferenceOptions, infer_coefficients
+from vaells_jax.model.arguments import check_anchors, check_arguments, check_latents
 from vaells_jax.model.networks import Networks, decode, encode
 from vaells_jax.model.posterior import sample_posterior
 from vaells_jax.model.prior import closest_anchor
 from vaells_jax.model.types import Batch, LossWeights, Params, PyTree
+from vaells_jax.operators.checks import check_count, check_key, check_kind, check_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,15 +49,18 @@ class Model:
         """Check the numbers.
 
         Raises:
-            ValueError: If a number is out of its range.
+            ValueError: If a number is out of its range, or a field not of its kind.
         """
-        positive = ("latent_scale", "num_samples", "coefficient_rate")
-        for name in (*positive, "noise_std"):
-            value = getattr(self, name)
-            bad = value <= 0 if name in positive else value < 0
-            if bad or not math.isfinite(value):
-                bound = "greater than 0" if name in positive else "at least 0"
-                raise ValueError(f"{name} must be finite and {bound}; got {value}.")
+        check_count("num_samples", self.num_samples)
+        check_number("latent_scale", self.latent_scale, strict=True)
+        check_number("coefficient_rate", self.coefficient_rate, strict=True)
+        check_number("noise_std", self.noise_std)
+        check_kind(
+            networks=(self.networks, Networks),
+            closest_anchor=(self.closest_anchor, bool),
+            posterior_search=(self.posterior_search, InferenceOptions),
+            prior_search=(self.prior_search, InferenceOptions),
+        )
 
 
 class Paths(NamedTuple):
@@ -134,9 +137,12 @@ def infer_paths(
     Raises:
         ValueError: If the batch, the anchors and the operators do not fit together.
     """
+    check_key("key", key)
+    check_kind(model=(model, Model), weights=(weights, LossWeights))
+    check_arguments(params, batch)
     sample_key, posterior_key, prior_key = jax.random.split(key, 3)
     means = encode_scaled(params.encoder, batch.inputs, model=model)
-    _check_batch(params, batch, means)
+    check_latents(params, means)
     latents = sample_latents(sample_key, params.operators, means, model=model)
     own = infer_coefficients(
         posterior_key,
@@ -223,13 +229,7 @@ def anchor_means(
 def _met_anchors(params, batch):
     """Return the anchors, group by group, and each example's group."""
     anchors = params.anchors if batch.anchors is None else batch.anchors
-    if anchors is None:
-        raise ValueError("anchors: neither Params nor Batch holds any.")
-    if anchors.ndim < 3 or 0 in anchors.shape[:2]:
-        raise ValueError(
-            "anchors must have shape [classes or examples, anchors of each, *x], none "
-            f"of them 0; got {list(anchors.shape)}."
-        )
+    check_anchors(anchors, batch.inputs)
     if batch.anchors is not None:
         return anchors, jnp.arange(anchors.shape[0])
     return anchors, batch.labels
@@ -244,38 +244,3 @@ def _rows(groups, *index):
     return groups.at[index].get(
         mode="fill", fill_value=jnp.nan, wrap_negative_indices=False
     )
-
-
-def _check_batch(params, batch, means):
-    """Raise a ValueError where a batch does not fit the parameters."""
-    size = params.operators.shape[-1]
-    if means.shape[-1] != size:
-        raise ValueError(
-            f"operators act on latents of size {size}, but the encoder gives size "
-            f"{means.shape[-1]}."
-        )
-    examples = batch.inputs.shape[0]
-    if examples == 0 or batch.labels.shape != (examples,):
-        raise ValueError(
-            "a batch must hold at least one example and one label for each; got "
-            f"inputs {list(batch.inputs.shape)} and labels {list(batch.labels.shape)}."
-        )
-    if batch.anchors is not None and batch.anchors.shape[0] != examples:
-        raise ValueError(
-            f"a batch's anchors must be those of its {examples} examples; got "
-            f"{list(batch.anchors.shape)}."
-        )
-    if batch.anchors is None and params.anchors is not None:
-        _check_labels(batch.labels, params.anchors.shape[0])
-
-
-def _check_labels(labels, classes):
-    """Raise a ValueError for labels outside the classes, where they are concrete."""
-    if isinstance(labels, jax.core.Tracer):
-        return
-    found = np.asarray(labels)
-    if found.min() < 0 or found.max() >= classes:
-        raise ValueError(
-            f"labels must lie in 0..{classes - 1}, the classes that have anchors; got "
-            f"{found.min()}..{found.max()}."
-        )

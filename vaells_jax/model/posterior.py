@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.model.distributions import sample_laplace
+from vaells_jax.operators.checks import check_key, check_number, check_numbers
 from vaells_jax.operators.transport import check_operators, transport
 
 
@@ -35,9 +36,11 @@ def sample_posterior(
         ValueError: If shapes disagree, or the rate is not positive or the deviation
             negative (where they are concrete numbers).
     """
+    check_key("key", key)
     check_operators(operators)
-    _check_number("coefficient_rate", coefficient_rate, 0.0, strict=True)
-    _check_number("noise_std", noise_std, 0.0, strict=False)
+    _check_latent("latent_mean", latent_mean, operators)
+    check_number("coefficient_rate", coefficient_rate, strict=True)
+    check_number("noise_std", noise_std)
     coefficient_key, noise_key = jax.random.split(key)
     coefficients = sample_laplace(
         coefficient_key, operators.shape[:1], coefficient_rate
@@ -72,19 +75,28 @@ def log_posterior(
     Returns:
         The un-normalised log-density.
 
+    Raises:
+        ValueError: If shapes disagree, or a concrete weight is negative or not finite.
+
     Note:
         The half stands before the squared term, as in the authors' program; the
         paper's formula hides it in zeta_2.
     """
+    check_operators(operators)
+    _check_latent("latent_mean", latent_mean, operators)
+    _check_latent("z", z, operators)
+    check_number("residual_weight", residual_weight)
+    check_number("l1_weight", l1_weight)
     residual = z - transport(operators, coefficients, latent_mean)
     squared = jnp.sum(residual**2)
     return -0.5 * residual_weight * squared - l1_weight * jnp.sum(jnp.abs(coefficients))
 
 
-def _check_number(name, value, least, *, strict):
-    """Raise a ValueError for a concrete number that is too small or not finite."""
-    if isinstance(value, int | float):
-        good = value > least if strict else value >= least
-        if not good or value == float("inf"):
-            bound = "greater than" if strict else "at least"
-            raise ValueError(f"{name} must be finite and {bound} {least}; got {value}.")
+def _check_latent(name, latent, operators):
+    """Raise a ValueError unless a latent point is of the operators' size."""
+    check_numbers(**{name: latent})
+    if latent.shape != operators.shape[2:]:
+        raise ValueError(
+            f"{name} must have shape [{operators.shape[2]}], the operators' latent "
+            f"size; got {list(latent.shape)}."
+        )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from vaells_jax.model.posterior import log_posterior
+from vaells_jax.operators.checks import check_numbers
 
 
 def log_prior(components: Float[Array, " N"]) -> Float[Array, ""]:
@@ -101,6 +102,7 @@ def closest_anchor(
 
 
 def _check_anchors(components):
+    check_numbers(components=components)
     if components.ndim != 1 or components.size == 0:
         raise ValueError(
             "components must have shape [N] with at least one anchor; "

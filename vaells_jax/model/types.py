@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float, Int
 
+from vaells_jax.operators.checks import check_number
+
 PyTree = Any
 
 
@@ -73,5 +75,4 @@ class LossWeights:
             ValueError: If a weight is negative or not finite.
         """
         for name, value in dataclasses.asdict(self).items():
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"{name} must be finite and >= 0; got {value}.")
+            check_number(name, value)

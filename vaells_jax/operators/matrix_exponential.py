@@ -25,6 +25,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vaells_jax.operators.checks import check_numbers
+
 THETA = 0.5
 """Norm at which the Taylor polynomial is evaluated."""
 
@@ -59,14 +61,13 @@ def expm_action(A: Float[Array, "d d"], z: Float[Array, " d"]) -> Float[Array, "
         ValueError: If the shapes do not fit or the precision is neither float32 nor
             float64.
     """
+    check_numbers(A=A, z=z)
     if A.ndim != 2 or A.shape[0] != A.shape[1] or z.shape != A.shape[:1]:
         raise ValueError(
             "expm_action wants A of shape [d, d] and z of shape [d]; "
             f"got A {A.shape} and z {z.shape}."
         )
     dtype = jnp.result_type(A, z)
-    if dtype.name not in _DEGREES:
-        raise ValueError(f"expm_action wants float32 or float64; got {dtype.name}.")
     A, z = A.astype(dtype), z.astype(dtype)
     mean = jnp.trace(A) / A.shape[0]
     X = A - mean * jnp.eye(A.shape[0], dtype=dtype)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vaells_jax.operators.checks import check_numbers
 from vaells_jax.operators.matrix_exponential import expm_action
 
 
@@ -27,6 +28,7 @@ def generator(
             coefficients.
     """
     check_operators(operators)
+    check_numbers(coefficients=coefficients)
     if coefficients.shape != operators.shape[:1]:
         raise ValueError(
             f"coefficients must have shape [{operators.shape[0]}], one for each "
@@ -55,6 +57,7 @@ def transport(
         ValueError: If shapes disagree.
     """
     A = generator(operators, coefficients)
+    check_numbers(z=z)
     if z.shape != A.shape[:1]:
         raise ValueError(
             f"z must have shape [{A.shape[0]}], the operators' latent size; "
@@ -84,6 +87,7 @@ def transport_path(
     Raises:
         ValueError: If shapes disagree.
     """
+    check_numbers(times=times, coefficients=coefficients)
     if times.ndim != 1:
         raise ValueError(f"times must have shape [T]; got {list(times.shape)}.")
     at = lambda t: transport(operators, t * coefficients, z)
@@ -92,6 +96,7 @@ def transport_path(
 
 def check_operators(operators: Array) -> None:
     """Raise a ValueError unless `operators` has shape `[M, d, d]` with M, d >= 1."""
+    check_numbers(operators=operators)
     shape = operators.shape
     if len(shape) != 3 or shape[1] != shape[2] or 0 in shape:
         raise ValueError(

@@ -8,20 +8,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.model.paths import Model, encode_scaled
 from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.operators.checks import check_count, check_key
+from vaells_jax.training.failure import (
+    Failure,
+    NonFiniteLossError,
+    bad_parameters,
+    first_nan,
+    not_finite,
+)
+from vaells_jax.training.mesh import place, place_batch, replicated
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Phase, Schedule, phase_at
 from vaells_jax.training.step import TrainState, TrainStep, make_train_step
 
 SCALE_BATCHES = 16
 """Batches whose latents decide the latent scale."""
-
-
-class NonFiniteLossError(ArithmeticError):
-    """Training met a loss that is not a number; names the step and the terms."""
 
 
 def fit(
@@ -37,6 +43,8 @@ def fit(
     on_step: Callable[[int, Phase, dict[str, Any]], None] | None = None,
     save: Callable[[TrainState], None] | None = None,
     save_every: int = 1000,
+    mesh: Mesh | None = None,
+    debug_nans: bool = False,
 ) -> TrainState:
     """Train from the state's step to the schedule's end.
 
@@ -46,7 +54,8 @@ def fit(
     Args:
         key: The run's key; step n draws from `fold_in(key, n)`.
         state: Where to start; its buffers are donated.
-        next_batch: The batch of a step, a pure function of its number.
+        next_batch: The batch of a step, a pure function of its number; on several
+            hosts each computes the whole batch and keeps its devices' share.
         model: The static part; its latent scale is the state's.
         weights: The table's weights.
         schedule: Length and phases.
@@ -56,14 +65,25 @@ def fit(
         save: Called every `save_every` steps and at the end, after `on_step` has seen
             all steps up to the state's.
         save_every: Steps between saves.
+        mesh: Devices that share each batch, see `mesh.py`; None for one device.
+        debug_nans: Where a step fails, look for the operation that did it.
 
     Returns:
-        The trained state.
+        The trained state; on a mesh it is replicated.
 
     Raises:
-        NonFiniteLossError: If a term of the loss is not finite.
+        NonFiniteLossError: If a term of the loss or a gradient is not finite; it holds
+            the state and the batch.
+        ValueError: If a batch cannot be shared equally, or `save_every` is below 1.
     """
-    steps: dict[Phase, TrainStep] = {}
+    check_key("key", key)
+    check_count("save_every", save_every)
+    if mesh is not None:
+        key, state = (place(x, replicated(mesh)) for x in (key, state))
+    stepper = _Stepper(
+        key, next_batch, model, weights, schedule, optimizer, choose_scale, mesh
+    )
+    kept = to_host(state)
     pending: tuple[int, Phase, dict[str, Any]] | None = None
 
     def settle():
@@ -73,31 +93,111 @@ def fit(
             step, phase, metrics = pending
             pending = None
             values = jax.device_get(metrics)
-            _require_finite(step, phase, values)
+            if not_finite(values):
+                raise stepper.failure(kept, step, not_finite(values), debug_nans)
             if on_step is not None:
                 on_step(step, phase, values)
 
     for step in range(int(state.step), schedule.steps):
-        phase = phase_at(step, schedule)
-        if choose_scale and step == schedule.warm_up_steps:
-            state = _with_chosen_scale(state, next_batch, model)
-        if phase not in steps:
-            steps[phase] = make_train_step(
-                model=with_scale(model, state),
-                weights=weights,
-                schedule=schedule,
-                optimizer=optimizer,
-                phase=phase,
-            )
-        state, metrics = steps[phase](state, key, next_batch(step))
+        if step == schedule.warm_up_steps:
+            settle()  # should it have failed, its networks have no scale
+        state, metrics = stepper.advance(step, state)
         settle()  # the step before, while this one runs
-        pending = (step + 1, phase, metrics)
+        pending = (step + 1, phase_at(step, schedule), metrics)
         done = step + 1 == schedule.steps
-        if save is not None and (done or (step + 1) % save_every == 0):
+        if done or (step + 1) % save_every == 0:
             settle()
-            save(state)
-    settle()
+            kept = to_host(state)
+            if save is not None:
+                save(state)
     return state
+
+
+@dataclasses.dataclass
+class _Stepper:
+    """Takes any step of a run, the same way each time."""
+
+    key: PRNGKeyArray
+    next_batch: Callable[[int], Batch]
+    model: Model
+    weights: LossWeights
+    schedule: Schedule
+    optimizer: OptimizerOptions
+    choose_scale: bool
+    mesh: Mesh | None
+    _steps: dict[Phase, TrainStep] = dataclasses.field(default_factory=dict)
+
+    def advance(self, step, state):
+        """Take the step with this number, counted from 0."""
+        state = self._scaled(step, state)
+        return self._compiled(step, state)(state, self.key, self._batch(step))
+
+    def failure(self, kept, step, terms, debug_nans):
+        """Go to a step from a state before it, and describe what happens there.
+
+        Args:
+            kept: A state before the step, NumPy arrays.
+            step: The step, counted from 1.
+            terms: The metrics that are not finite.
+            debug_nans: Look for the operation that did it.
+        """
+        state = self._placed(kept)
+        for before in range(int(kept.step), step - 1):
+            state, _ = self.advance(before, state)
+        state = self._scaled(step - 1, state)
+        kept, phase = to_host(state), phase_at(step - 1, self.schedule)
+        take, batch = self._compiled(step - 1, state), self._batch(step - 1)
+        line = first_nan(take, state, self.key, batch) if debug_nans else None
+        after = to_host(take(state, self.key, batch)[0])
+        failure = Failure(
+            step, phase, terms, kept, to_host(self.next_batch(step - 1)),
+            bad_parameters(after), line,
+        )  # fmt: skip
+        values = ", ".join(f"{name} = {value}" for name, value in terms.items())
+        return NonFiniteLossError(f"step {step} ({phase}): {values}.", failure)
+
+    def _placed(self, state):
+        if self.mesh is None:
+            return jax.tree.map(jnp.array, state)
+        return place(state, replicated(self.mesh))
+
+    def _batch(self, step):
+        batch = self.next_batch(step)
+        return batch if self.mesh is None else place_batch(batch, self.mesh)
+
+    def _compiled(self, step, state):
+        phase = phase_at(step, self.schedule)
+        if phase not in self._steps:  # to look at the scale is to wait for the state
+            self._steps[phase] = make_train_step(
+                model=with_scale(self.model, state),
+                weights=self.weights,
+                schedule=self.schedule,
+                optimizer=self.optimizer,
+                phase=phase,
+                mesh=self.mesh,
+            )
+        return self._steps[phase]
+
+    def _scaled(self, step, state):
+        """Choose the latent scale, if this is the step to do it."""
+        if not self.choose_scale or step != self.schedule.warm_up_steps:
+            return state
+        numbers = range(step, step + SCALE_BATCHES)
+        batches = [np.asarray(self.next_batch(i).inputs) for i in numbers]
+        params = to_host(state.params)
+        scale = latent_magnitude(params, jnp.concatenate(batches), model=self.model)
+        if not (math.isfinite(scale) and scale > 0):
+            raise NonFiniteLossError(
+                f"the latents' magnitude after the warm-up is {scale}; no scale fits "
+                "it."
+            )
+        scale = self._placed(jnp.asarray(scale, state.latent_scale.dtype))
+        return state.replace(latent_scale=scale)
+
+
+def to_host(tree: Any) -> Any:
+    """Copy arrays, whole on every host, to NumPy's; device buffers are free to go."""
+    return jax.tree.map(np.array, jax.device_get(tree))
 
 
 def with_scale(model: Model, state: TrainState) -> Model:
@@ -116,23 +216,3 @@ def latent_magnitude(
     unscaled = dataclasses.replace(model, latent_scale=1.0)
     latents = encode_scaled(params.encoder, inputs, model=unscaled)
     return jnp.sqrt(jnp.mean(latents**2))
-
-
-def _with_chosen_scale(state, next_batch, model):
-    first = int(state.step)
-    batches = [next_batch(first + i).inputs for i in range(SCALE_BATCHES)]
-    scale = latent_magnitude(state.params, jnp.concatenate(batches), model=model)
-    if not (math.isfinite(scale) and scale > 0):
-        raise NonFiniteLossError(
-            f"the latents' magnitude after the warm-up is {scale}; no scale fits it."
-        )
-    return state.replace(latent_scale=scale.astype(state.latent_scale.dtype))
-
-
-def _require_finite(step, phase, metrics):
-    bad = [name for name, value in metrics.items() if not np.all(np.isfinite(value))]
-    # An operator step that leads to infinity is rejected, not an error.
-    bad = [name for name in bad if not name.startswith("transport_objective")]
-    if bad:
-        values = ", ".join(f"{name} = {metrics[name]}" for name in bad)
-        raise NonFiniteLossError(f"step {step} ({phase}): {values}.")

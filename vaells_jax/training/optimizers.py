@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from vaells_jax.model.types import Params
+from vaells_jax.operators.checks import check_number
 from vaells_jax.training.schedule import Phase
 
 PARAM_LABELS = cast(Any, Params)("networks", "networks", "operators", "anchors")
@@ -59,9 +60,7 @@ class OptimizerOptions:
             ValueError: If a rate is negative or not finite, or a decay not in [0, 1).
         """
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"{field.name} must be finite and >= 0; got {value}.")
+            check_number(field.name, getattr(self, field.name))
         for name in ("beta1", "beta2"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name} must be below 1; got {getattr(self, name)}.")
@@ -163,6 +162,11 @@ def _network_rate(options, warm_up_steps):
         return plateau
     rise = optax.linear_schedule(0.0, 1.0, ramp)
     return lambda step: rise(step) * plateau(step)
+
+
+def operator_step_state(opt_state: Any) -> AcceptRejectState:
+    """Find the operators' accept/reject state inside the optimiser's."""
+    return opt_state.inner_states["operators"].inner_state
 
 
 def is_active(phase: Phase) -> tuple[bool, ...]:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from vaells_jax.model.types import LossWeights
+from vaells_jax.operators.checks import check_count, check_number
 
 Phase = Literal["warm_up", "network", "operators", "joint"]
 
@@ -33,13 +34,15 @@ class Schedule:
         """Check the numbers.
 
         Raises:
-            ValueError: If a count is negative, the warm-up longer than the run, or only
-                one of the alternating counts zero.
+            ValueError: If a count is no integer or negative, the warm-up longer than
+                the run, or only one of the alternating counts zero.
         """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"{field.name} must be at least 0; got {value}.")
+            if field.name.endswith("steps"):
+                check_count(field.name, value, 0)
+            else:
+                check_number(field.name, value)
         if self.warm_up_steps > self.steps:
             raise ValueError(
                 f"warm_up_steps must be at most steps = {self.steps}; "

@@ -2,12 +2,13 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.model.networks import init_networks
@@ -19,11 +20,19 @@ from vaells_jax.model.objective import (
 )
 from vaells_jax.model.paths import Model, Paths, encode_scaled
 from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.operators.checks import (
+    check_count,
+    check_key,
+    check_kind,
+    check_number,
+    check_numbers,
+)
+from vaells_jax.training.mesh import on_mesh, replicated, split
 from vaells_jax.training.optimizers import (
-    AcceptRejectState,
     OptimizerOptions,
     is_active,
     make_optimizer,
+    operator_step_state,
 )
 from vaells_jax.training.schedule import Phase, Schedule, phase_weights
 
@@ -76,11 +85,21 @@ def init_state(
         The state.
 
     Raises:
-        ValueError: If `num_operators` is not positive, the anchors' shape is not
-            that of the inputs, or there is none of them.
+        ValueError: If an argument is not of its kind or out of its range, the anchors'
+            shape is not that of the inputs, or there is none of them.
     """
-    if num_operators < 1:
-        raise ValueError(f"num_operators must be at least 1; got {num_operators}.")
+    check_key("key", key)
+    check_kind(model=(model, Model), optimizer=(optimizer, OptimizerOptions))
+    check_count("num_operators", num_operators)
+    check_number("operator_std", operator_std)
+    check_numbers(inputs=inputs)
+    if inputs.ndim < 2 or 0 in inputs.shape:
+        raise ValueError(
+            "inputs must have shape [batch, *x], none of them 0; got "
+            f"{list(inputs.shape)}."
+        )
+    if anchors is not None:
+        check_numbers(anchors=anchors)
     if anchors is not None and (
         anchors.shape[2:] != inputs.shape[1:] or 0 in anchors.shape[:2]
     ):
@@ -114,6 +133,7 @@ def make_train_step(
     schedule: Schedule,
     optimizer: OptimizerOptions,
     phase: Phase,
+    mesh: Mesh | None = None,
 ) -> TrainStep:
     """Build the step of one phase: `(state, key, batch) -> (state, metrics)`.
 
@@ -123,13 +143,25 @@ def make_train_step(
         schedule: Phases' factors and the warm-up's length.
         optimizer: Rates of the groups.
         phase: Which groups move and which terms count.
+        mesh: Devices that share the batch, see `mesh.py`; None for one device.
 
     Returns:
         A jitted function that donates its state. Metrics are scalars in nats, but for
         `operator_norms [M]`.
+
+    Raises:
+        ValueError: If an argument is not of its kind, or the phase unknown.
     """
+    check_kind(
+        model=(model, Model),
+        weights=(weights, LossWeights),
+        schedule=(schedule, Schedule),
+        optimizer=(optimizer, OptimizerOptions),
+    )
+    if not isinstance(phase, str) or phase not in get_args(Phase):
+        raise ValueError(f"phase must be one of {get_args(Phase)}; got {phase!r}.")
     factors = phase_weights(phase, weights, schedule)
-    return _build_step(model, factors, optimizer, schedule.warm_up_steps, phase)
+    return _build_step(model, factors, optimizer, schedule.warm_up_steps, phase, mesh)
 
 
 @functools.lru_cache(maxsize=64)
@@ -139,6 +171,7 @@ def _build_step(
     optimizer: OptimizerOptions,
     warm_up_steps: int,
     phase: Phase,
+    mesh: Mesh | None,
 ) -> TrainStep:
     """Build a step once for each setting, so that runs share its compilation."""
     transform = make_optimizer(optimizer, warm_up_steps=warm_up_steps, phase=phase)
@@ -165,7 +198,15 @@ def _build_step(
         new = state.replace(step=state.step + 1, params=params, opt_state=opt_state)  # type: ignore[attr-defined]
         return new, metrics
 
-    return jax.jit(step, donate_argnums=0)
+    if mesh is None:
+        return jax.jit(step, donate_argnums=0)
+    whole = replicated(mesh)
+    return jax.jit(
+        on_mesh(step, mesh),
+        donate_argnums=0,
+        in_shardings=(whole, whole, split(mesh)),
+        out_shardings=whole,
+    )
 
 
 def _phase_loss(params, key, batch, *, model, weights, phase):
@@ -205,8 +246,3 @@ def _metrics(
         metrics["transport_objective_before"] = state.before
         metrics["transport_objective_after"] = state.after
     return metrics
-
-
-def operator_step_state(opt_state: Any) -> AcceptRejectState:
-    """Find the operators' accept/reject state inside the optimiser's."""
-    return opt_state.inner_states["operators"].inner_state

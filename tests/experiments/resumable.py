@@ -1,0 +1,63 @@
+"""Swiss-roll runs that say what they do, for tests that kill them.
+
+`python -m tests.experiments.resumable` takes a list of flags a line, in JSON, and forks
+a run for each: to import everything takes longer than many a run.
+"""
+
+import json
+import os
+import sys
+import traceback
+
+from experiments import swiss_roll
+from experiments.records import MetricsLog
+from experiments.runner import main
+from vaells_jax.training.checkpoints import Checkpoints
+
+TINY = {
+    "schedule.steps": 96, "schedule.warm_up_steps": 10, "schedule.network_steps": 3,
+    "schedule.operator_steps": 3, "log.log_every": 1, "log.save_every": 4,
+    "data.batch_size": 8, "model.latent_scale": "none",
+}  # fmt: skip
+
+
+def say(*words):
+    print("event", *words, flush=True)
+
+
+def told(method, name):
+    """Return a method that says when it begins and when it is done."""
+
+    def wrapped(self, *args):
+        say(name, "begins")
+        found = method(self, *args)
+        say(name, "done")
+        return found
+
+    return wrapped
+
+
+def run(flags):
+    """Run the swiss roll in this process, which ends with it."""
+    say("pid", os.getpid())
+    settings = [f"--set={name}={value}" for name, value in TINY.items()]
+    status = 1
+    try:
+        command = ["--preset=tuned", "--only=train", *settings, *flags]
+        status = main(swiss_roll.EXPERIMENT, command)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    MetricsLog.write = told(MetricsLog.write, "step")
+    Checkpoints.save = told(Checkpoints.save, "save")
+    for line in sys.stdin:
+        child = os.fork()  # before JAX has threads
+        if child == 0:
+            run(json.loads(line))
+        _, status = os.waitpid(child, 0)
+        say("exited", os.waitstatus_to_exitcode(status))

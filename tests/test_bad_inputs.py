@@ -1,0 +1,67 @@
+"""Bad input is answered by this library's own words."""
+
+import pathlib
+import traceback
+
+import pytest
+
+from experiments import swiss_roll
+from experiments.runner import main
+from tests.bad_inputs import cases, command_lines, table
+
+ROOT = pathlib.Path(__file__).parents[1]
+ENOUGH = 200
+
+
+def own_code(error):
+    """Say whether an error was raised by this project's code, not inside a library."""
+    last = traceback.extract_tb(error.__traceback__)[-1].filename
+    return pathlib.Path(last).is_relative_to(ROOT)
+
+
+def test_every_bad_call_is_refused_by_name(unchecked, subtests):
+    tried = cases()
+    for case in tried:
+        with subtests.test(f"{case.where}, {case.argument}: {case.came}"):
+            with pytest.raises(ValueError, match=case.argument) as caught:
+                case.call()
+            assert own_code(caught.value)
+    distinct = {(case.where, case.argument, case.came) for case in tried}
+    assert len(distinct) == len(tried) >= ENOUGH
+
+
+def test_every_bad_command_line_ends_with_a_line_that_says_why(
+    tmp_path, capsys, unchecked
+):
+    for i, (flag, line) in enumerate(command_lines()):
+        workdir = tmp_path / str(i)
+        try:
+            status = main(swiss_roll.EXPERIMENT, [f"--workdir={workdir}", *line])
+        except SystemExit as stopped:  # argparse's own
+            status = stopped.code
+        said = capsys.readouterr().err
+        assert status == 2, line
+        assert "Traceback" not in said
+        name = line[-1].partition("=")[2].partition("=")[0].split(".")[-1]
+        named = flag in said or (flag == "--set" and name in said) or "seed" in said
+        assert named, (line, said)
+        assert not workdir.exists(), line  # a folder is not claimed by a mistake
+
+
+@pytest.mark.parametrize("kind", ["file", "below a file", "another run's", "no JSON"])
+def test_bad_working_folders(kind, tmp_path, capsys, unchecked):
+    workdir = tmp_path / "run"
+    if kind in ("file", "below a file"):
+        workdir.write_text("mine")
+    else:
+        workdir.mkdir()
+        text = '{"seed": 3}' if kind == "another run's" else "{"
+        (workdir / "config.json").write_text(text)
+    asked = workdir / "run" if kind == "below a file" else workdir
+    assert main(swiss_roll.EXPERIMENT, [f"--workdir={asked}", "--only=evaluate"]) == 2
+    assert str(workdir) in capsys.readouterr().err
+
+
+def test_the_docs_list_what_was_tried():
+    text = (ROOT / "docs" / "bad_inputs.md").read_text()
+    assert text == table(), "python -m tests.bad_inputs > docs/bad_inputs.md"

@@ -1,0 +1,71 @@
+"""Parameters and batches that do not fit together are refused by name."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from vaells_jax.model.types import Batch, Params
+from vaells_jax.operators.checks import check_integers, check_kind, check_numbers
+from vaells_jax.operators.transport import check_operators
+
+
+def check_arguments(params: Any, batch: Any) -> None:
+    """Raise a ValueError where a batch does not fit the parameters."""
+    check_kind(params=(params, Params), batch=(batch, Batch))
+    check_operators(params.operators)
+    check_numbers(inputs=batch.inputs)
+    check_integers(labels=batch.labels)
+    examples = batch.inputs.shape[0] if batch.inputs.ndim else 0
+    if examples == 0 or batch.labels.shape != (examples,):
+        raise ValueError(
+            "a batch must hold at least one example and one label for each; got "
+            f"inputs {list(batch.inputs.shape)} and labels {list(batch.labels.shape)}."
+        )
+    check_anchors(
+        params.anchors if batch.anchors is None else batch.anchors, batch.inputs
+    )
+    if batch.anchors is None:
+        _check_labels(batch.labels, params.anchors.shape[0])
+    elif batch.anchors.shape[0] != examples:
+        raise ValueError(
+            f"a batch's anchors must be those of its {examples} examples; got "
+            f"{list(batch.anchors.shape)}."
+        )
+
+
+def check_anchors(anchors: Any, inputs: Array) -> None:
+    """Raise a ValueError unless there are anchors of the inputs' shape."""
+    if anchors is None:
+        raise ValueError("anchors: neither Params nor Batch holds any.")
+    check_numbers(anchors=anchors)
+    wanted = inputs.shape[1:]
+    if anchors.shape[2:] != wanted or 0 in anchors.shape[:2]:
+        raise ValueError(
+            "anchors must have shape [classes or examples, anchors of each, *x], none "
+            f"of them 0, with *x = {list(wanted)} as of the inputs; got "
+            f"{list(anchors.shape)}."
+        )
+
+
+def check_latents(params: Params, means: Array) -> None:
+    """Raise a ValueError unless operators act on latents of the encoder's size."""
+    size = params.operators.shape[-1]
+    if means.shape[-1] != size:
+        raise ValueError(
+            f"operators act on latents of size {size}, but the encoder gives size "
+            f"{means.shape[-1]}."
+        )
+
+
+def _check_labels(labels, classes):
+    """Raise a ValueError for labels outside the classes, where they are concrete."""
+    if isinstance(labels, jax.core.Tracer):
+        return
+    found = np.asarray(labels)
+    if found.min() < 0 or found.max() >= classes:
+        raise ValueError(
+            f"labels must lie in 0..{classes - 1}, the classes that have anchors; got "
+            f"{found.min()}..{found.max()}."
+        )
