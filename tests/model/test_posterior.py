@@ -75,7 +75,7 @@ def test_bad_numbers(options, match):
 
 
 def test_latent_size_disagrees(unchecked):
-    with pytest.raises(ValueError, match=r"z must have shape \[2\]"):
+    with pytest.raises(ValueError, match=r"latent_mean must have shape \[2\]"):
         sample_posterior(
             jax.random.key(0), jnp.zeros((1, 2, 2)), jnp.zeros(3),
             coefficient_rate=1.0, noise_std=0.1,

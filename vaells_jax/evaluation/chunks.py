@@ -51,7 +51,7 @@ def in_chunks(
         raise ValueError("batch must hold at least one example; got none.")
     size = max(1, min(count, size))
     devices = 1 if mesh is None else mesh.size
-    run = _on_mesh(evaluate, mesh) if mesh is not None else _alone(evaluate)
+    run = evaluate if mesh is None else _on_mesh(evaluate, mesh)
     if mesh is not None:
         params = place(params, replicated(mesh))
     found = []
@@ -59,36 +59,30 @@ def in_chunks(
         starts = i + size * np.arange(devices)
         # What lacks is filled up with examples seen before: one shape, one compile.
         index = (starts[:, None] + np.arange(size)) % count
-        keys = jnp.stack([jax.random.fold_in(key, start) for start in starts])
+        if mesh is None:
+            keys, index = jax.random.fold_in(key, i), index[0]
+        else:
+            keys = jnp.stack([jax.random.fold_in(key, start) for start in starts])
         part = jax.tree.map(lambda x, index=index: x[index], batch)
         if mesh is not None:
             keys, part = (place(x, split(mesh)) for x in (keys, part))
-        values = jax.tree.map(
-            lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[: count - i],  # noqa: B023
-            run(params, keys, part),
-        )
-        found.append(values)
+        values = run(params, keys, part)
+        found.append(jax.tree.map(lambda x: np.asarray(x)[: count - i], values))  # noqa: B023
         if on_done is not None:
             on_done(min(size * devices, count - i))
     return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
-
-
-def _alone(evaluate):
-    """Evaluate the only chunk of `[1 size ...]` where the arrays are."""
-
-    def run(params, keys, parts):
-        first = lambda tree: jax.tree.map(lambda x: x[0], tree)
-        return jax.tree.map(lambda x: x[None], evaluate(params, keys[0], first(parts)))
-
-    return run
 
 
 @functools.lru_cache(maxsize=16)
 def _on_mesh(evaluate, mesh):
     """Compile the evaluation of a chunk on each device."""
     axis = mesh.axis_names[0]
+
+    def own(params, keys, parts):
+        return evaluate(params, keys[0], jax.tree.map(lambda x: x[0], parts))
+
     share = jax.shard_map(
-        _alone(evaluate),
+        own,
         mesh=mesh,
         in_specs=(Spec(), Spec(axis), Spec(axis)),
         out_specs=Spec(axis),
