@@ -27,13 +27,14 @@ KILLS = 20
 class Runs:
     """Starts runs, one after another, and kills them."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, **more):
         folder.mkdir(exist_ok=True)
         environment = {
             **os.environ,
             "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            **more,
         }
         self.errors = folder / f"errors-{os.urandom(4).hex()}.txt"
         with self.errors.open("w") as errors:
@@ -70,9 +71,9 @@ class Runs:
         self.begin(workdir, *flags)
         return self.end()
 
-    def kill(self, workdir, events, delay):
+    def kill(self, workdir, events, delay, *flags):
         """Kill a run so many events after it began; returns the last."""
-        self.begin(workdir)
+        self.begin(workdir, *flags)
         lines, said = self.lines(), []
         while sum(line.startswith("event") for line in said) <= events:
             said.append(next(lines))
@@ -130,14 +131,24 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(runs, whole, tmp_pa
     assert lines == logged(whole)
 
 
+def assert_same_to_rounding(one, other):
+    """Compare the logs of two runs in double precision.
+
+    In single precision rounding lets one search in some thousand stop a step sooner.
+    """
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        assert (a["step"], a["phase"]) == (b["step"], b["phase"])
+        assert a.get("operator_step_accepted") == b.get("operator_step_accepted")
+        np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
+        np.testing.assert_allclose(a["operator_norms"], b["operator_norms"], rtol=1e-5)
+
+
 @pytest.mark.slow
-def test_begun_on_one_device_it_ends_on_four(runs, whole, tmp_path, x64):
-    runs.kill(tmp_path, 60, 0.0)
-    said = runs.finish(tmp_path, "--devices=4")
+def test_begun_on_one_device_it_ends_on_four(tmp_path):
+    with Runs(tmp_path / "runs", JAX_ENABLE_X64="1") as runs:
+        runs.finish(tmp_path / "one", "--set=schedule.steps=30")
+        runs.kill(tmp_path / "four", 40, 0.0, "--set=schedule.steps=30")
+        said = runs.finish(tmp_path / "four", "--set=schedule.steps=30", "--devices=4")
     assert "going on from step" in said
-    tolerance = {"rtol": 1e-7, "atol": 1e-9} if x64 else {"rtol": 1e-3, "atol": 1e-5}
-    for one, other in zip(last_state(tmp_path), last_state(whole), strict=True):
-        np.testing.assert_allclose(one, other, **tolerance)
-    for one, other in zip(logged(tmp_path), logged(whole), strict=True):
-        assert (one["step"], one["phase"]) == (other["step"], other["phase"])
-        np.testing.assert_allclose(one["loss"], other["loss"], **tolerance)
+    assert_same_to_rounding(logged(tmp_path / "one"), logged(tmp_path / "four"))
