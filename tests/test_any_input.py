@@ -118,6 +118,7 @@ def test_any_pairs_are_searched_or_refused(unchecked):
 
 
 PAIRS, SIZE = 16, 2
+LARGE = float(np.float32(3e38))
 entries = st.one_of(
     st.floats(width=32),  # with infinities, NaN and subnormal numbers
     st.floats(-10, 10, width=32),

@@ -88,5 +88,6 @@ def test_quick_differs_from_paper_in_what_its_comment_says():
     assert changed == {
         "schedule.steps", "schedule.warm_up_steps", "model.latent_scale",
         "optimizer.network_rate", "optimizer.ramp_steps", "optimizer.operator_rate",
-        "log.log_every", "log.save_every", "evaluation.digits", "evaluation.consistent_digits",
+        "log.log_every", "log.save_every", "evaluation.digits",
+        "evaluation.consistent_digits",
     }  # fmt: skip
