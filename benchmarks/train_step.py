@@ -22,11 +22,11 @@ import jax
 import numpy as np
 
 from benchmarks.measure import describe_machine
-from experiments.problem import Experiment, make_model
+from experiments.problem import Experiment, first_state, make_model
 from vaells_jax import infer_coefficients
 from vaells_jax.model.paths import Model, Paths, infer_paths
 from vaells_jax.training.schedule import Phase
-from vaells_jax.training.step import TrainState, init_state, make_train_step
+from vaells_jax.training.step import make_train_step
 
 EXPERIMENTS = ("natural_mnist", "rotated_mnist", "swiss_roll", "concentric_circles")
 
@@ -72,20 +72,9 @@ def measure_experiment(experiment: Experiment, repeats: int) -> list[dict]:
     model, key = make_model(problem), jax.random.key(config.seed)
     batch = problem.next_batch(config.schedule.warm_up_steps)  # with its anchors
 
-    def fresh() -> TrainState:
-        return init_state(
-            jax.random.key(1),
-            model=model,
-            num_operators=config.model.num_operators,
-            inputs=problem.example_inputs,
-            anchors=problem.anchors,
-            optimizer=config.optimizer,
-            operator_std=config.model.operator_std,
-        )
-
     every = dataclasses.replace(model, closest_anchor=False)
     infer = jax.jit(functools.partial(infer_paths, model=every, weights=config.weights))
-    params = fresh().params
+    params = first_state(problem).params
     paths = infer(params, key, batch)
     searches = paths.posterior_coefficients.size + paths.prior_coefficients.size
     searches //= params.operators.shape[0]
@@ -103,7 +92,7 @@ def measure_experiment(experiment: Experiment, repeats: int) -> list[dict]:
             optimizer=config.optimizer,
             phase=phase,
         )
-        state = fresh()
+        state = first_state(problem)
 
         def call(step=step):
             nonlocal state

@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple, get_args
 
 from jaxtyping import Array, Bool, Float, Int
 
+from vaells_jax.operators.checks import check_count, check_number
+
 Solver = Literal["gauss_newton", "lbfgs"]
 Search = Literal["local", "global"]
 
@@ -63,11 +65,9 @@ class InferenceOptions:
         """
         _require_member("solver", self.solver, get_args(Solver))
         _require_member("search", self.search, get_args(Search))
-        _require_finite("l1_weight", self.l1_weight)
-        if self.l1_weight < 0:
-            raise ValueError(f"l1_weight must be >= 0, got {self.l1_weight}")
-        _require_positive_integer("restarts", self.restarts)
-        _require_positive_integer("max_iterations", self.max_iterations)
+        check_number("l1_weight", self.l1_weight)
+        check_count("restarts", self.restarts)
+        check_count("max_iterations", self.max_iterations)
         _require_finite("restart_shift", self.restart_shift)
         if not isinstance(self.initial_range, tuple | list):
             raise ValueError(
@@ -104,8 +104,3 @@ def _require_finite(name: str, value):
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, got {value!r}")
-
-
-def _require_positive_integer(name: str, value):
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
