@@ -1,6 +1,13 @@
 """Memory and speed of the circles' run, as long as one likes.
 
 python -m tests.long_run --steps 50000
+
+Steps leave nothing behind: without checkpoints 6,000 of them add 0.1 %. What grows is
+what writing a checkpoint leaves: TensorStore 0.1.86, below Orbax, loses about 0.26 kB
+in each `KvStore.Spec.to_json()` and more in its metrics, and the malloc of the threads
+that write splits memory (with `MALLOC_ARENA_MAX=2` fifty checkpoints add 4 MiB instead
+of 12). Fifty thousand steps with fifty checkpoints added 0.8 % to the memory after the
+first checkpoint, 1.4 % to that before it.
 """
 
 import argparse
