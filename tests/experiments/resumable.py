@@ -14,10 +14,13 @@ from experiments.records import MetricsLog
 from experiments.runner import main
 from vaells_jax.training.checkpoints import Checkpoints
 
+KILLS = int(os.environ.get("KILLS", "6"))
+"""How often the test kills a run: `KILLS=20 python -m pytest` for more."""
+
 TINY = {
-    "schedule.steps": 96, "schedule.warm_up_steps": 10, "schedule.network_steps": 3,
-    "schedule.operator_steps": 3, "log.log_every": 1, "log.save_every": 4,
-    "data.batch_size": 8, "model.latent_scale": "none",
+    "schedule.steps": 16 + 4 * KILLS, "schedule.warm_up_steps": 10,
+    "schedule.network_steps": 3, "schedule.operator_steps": 3, "log.log_every": 1,
+    "log.save_every": 4, "data.batch_size": 8, "model.latent_scale": "none",
 }  # fmt: skip
 
 

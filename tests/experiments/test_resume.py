@@ -17,11 +17,10 @@ from experiments import swiss_roll
 from experiments.config import override
 from experiments.problem import first_state
 from experiments.records import MetricsLog
-from tests.experiments.resumable import TINY
+from tests.experiments.resumable import KILLS, TINY
 from vaells_jax.training.checkpoints import Checkpoints
 
 ROOT = pathlib.Path(__file__).parents[2]
-KILLS = 20
 
 
 class Runs:
@@ -118,8 +117,13 @@ def logged(workdir):
 def test_killed_at_random_moments_it_ends_with_the_same_bits(runs, whole, tmp_path):
     moments = random.Random(0)
     last = [
-        runs.kill(tmp_path, moments.randint(1, 12), moments.uniform(0.0, 0.02))
-        for _ in range(KILLS)
+        # Every other run dies in its second save, which follows nineteen events.
+        runs.kill(
+            tmp_path,
+            19 if i % 2 else moments.randint(1, 12),
+            moments.uniform(0.0, 0.02),
+        )
+        for i in range(KILLS)
     ]
     assert {line.split()[1] for line in last} == {"step", "save"}
     said = runs.finish(tmp_path)
@@ -129,26 +133,3 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(runs, whole, tmp_pa
     lines = logged(tmp_path)
     assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
     assert lines == logged(whole)
-
-
-def assert_same_to_rounding(one, other):
-    """Compare the logs of two runs in double precision.
-
-    In single precision rounding lets one search in some thousand stop a step sooner.
-    """
-    assert len(one) == len(other)
-    for a, b in zip(one, other, strict=True):
-        assert (a["step"], a["phase"]) == (b["step"], b["phase"])
-        assert a.get("operator_step_accepted") == b.get("operator_step_accepted")
-        np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
-        np.testing.assert_allclose(a["operator_norms"], b["operator_norms"], rtol=1e-5)
-
-
-@pytest.mark.slow
-def test_begun_on_one_device_it_ends_on_four(tmp_path):
-    with Runs(tmp_path / "runs", JAX_ENABLE_X64="1") as runs:
-        runs.finish(tmp_path / "one", "--set=schedule.steps=30")
-        runs.kill(tmp_path / "four", 40, 0.0, "--set=schedule.steps=30")
-        said = runs.finish(tmp_path / "four", "--set=schedule.steps=30", "--devices=4")
-    assert "going on from step" in said
-    assert_same_to_rounding(logged(tmp_path / "one"), logged(tmp_path / "four"))
