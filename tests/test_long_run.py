@@ -1,14 +1,15 @@
 """What grows with the steps of a run, and what must not."""
 
+import dataclasses
+
 import jax
 
+from tests.training.test_fit import OPTIMIZER
+from tests.training.test_fit import SCHEDULE as SHORT
 from vaells_jax import LossWeights, init_state, make_train_step
 from vaells_jax.training.fit import fit
-from vaells_jax.training.optimizers import OptimizerOptions
-from vaells_jax.training.schedule import Schedule
 
-SCHEDULE = Schedule(steps=200, warm_up_steps=20, network_steps=10, operator_steps=10)
-OPTIMIZER = OptimizerOptions(network_rate=1e-3, operator_rate=1e-4)
+SCHEDULE = dataclasses.replace(SHORT, steps=200)
 
 
 def test_nothing_is_left_over_and_each_phase_is_compiled_once(

@@ -13,8 +13,8 @@ from tests.conftest import REFERENCE
 from vaells_jax.data.images import load_images
 
 TINY = {
-    "schedule.steps": 12, "schedule.warm_up_steps": 4, "schedule.network_steps": 2,
-    "schedule.operator_steps": 2, "log.log_every": 1, "log.save_every": 5,
+    "schedule.steps": 12, "schedule.warm_up_steps": 4, "schedule.network_steps": 0,
+    "schedule.operator_steps": 0, "log.log_every": 1, "log.save_every": 5,
     "data.batch_size": 8, "data.anchors_per_class": 2, "model.num_operators": 2,
     "evaluation.digits": 4, "evaluation.samples": 3,
     "evaluation.consistent_digits": 2, "evaluation.consistent_samples": 50,
@@ -71,7 +71,7 @@ def test_whole_job_from_an_empty_folder(trained):
     assert results["results"]["sample_diversity"]["value"] > 0
     lines = MetricsLog.read(trained / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 13))
-    assert {line["phase"] for line in lines} == {"warm_up", "network", "operators"}
+    assert {line["phase"] for line in lines} == {"warm_up", "joint"}
 
 
 def test_run_again_it_is_done_and_redraws(trained, capsys):

@@ -16,7 +16,7 @@ from vaells_jax.model.starts import linear_start
 from vaells_jax.training.step import init_state
 
 TINY = {
-    "schedule.steps": 8, "schedule.network_steps": 2, "schedule.operator_steps": 2,
+    "schedule.steps": 8, "schedule.network_steps": 0, "schedule.operator_steps": 0,
     "log.log_every": 1, "data.batch_size": 8,
 }  # fmt: skip
 FIGURES = {
