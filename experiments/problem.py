@@ -1,5 +1,6 @@
 """What an experiment is made of: its data, its model, its first state."""
 
+import argparse
 import dataclasses
 import pathlib
 from collections.abc import Callable
@@ -88,20 +89,22 @@ class Experiment:
         presets: Configurations by name; the first is the default.
         prepare: Loads the data that a configuration names.
         evaluate: Measures a run: figures of merit by name, each a dictionary with
-            `value`, `paper` (or None) and `meaning`.
-        draw: Writes a run's figures into a folder and names them.
+            `value`, `paper` (or None) and `meaning`;
+            None where VAELLS has no part.
+        draw: Writes a run's figures into a folder and names them; or None, likewise.
         table: Does the parts asked for of each row of the paper's table, in folders of
             a working folder; or None where the paper has no table.
         published: Reads the authors' weights and puts their sizes into the
             configuration; or None where they published none.
+        compare: Does the parts asked for of other models, or of all (`--model`).
     """
 
     name: str
     summary: str
     presets: dict[str, ExperimentConfig]
     prepare: Callable[[ExperimentConfig], Problem]
-    evaluate: Callable[[Run], dict[str, Any]]
-    draw: Callable[[Run, pathlib.Path], list[pathlib.Path]]
+    evaluate: Callable[[Run], dict[str, Any]] | None = None
+    draw: Callable[[Run, pathlib.Path], list[pathlib.Path]] | None = None
     table: (
         Callable[
             [
@@ -119,6 +122,7 @@ class Experiment:
         Callable[[pathlib.Path, ExperimentConfig], tuple[ExperimentConfig, Params]]
         | None
     ) = None
+    compare: Callable[["Experiment", argparse.Namespace], None] | None = None
 
 
 def make_model(problem: Problem) -> Model:

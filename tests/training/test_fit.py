@@ -44,9 +44,7 @@ def next_batch(tiny_batch):
 
 @pytest.fixture
 def train(tiny_model, next_batch):
-    def run(
-        state, schedule=SCHEDULE, next_batch=next_batch, scale=False, **options
-    ):
+    def run(state, schedule=SCHEDULE, next_batch=next_batch, scale=False, **options):
         if scale:
             options["after_warm_up"] = choose_scale(next_batch, model=tiny_model)
         steps = transport_steps(

@@ -14,12 +14,12 @@ from vaells_jax.model.networks import (
 IMAGE = (28, 28)
 
 
-def plain_networks(latent_size: int, encoder_size: int) -> Networks:
+def plain_networks(encoder_size: int) -> Networks:
     """Return the hyperspherical VAE's pair for images: ReLU, 256-128 and 128-256."""
     return Networks(ImageEncoder((256, 128), encoder_size), ImageDecoder((128, 256)))
 
 
-def gated_networks(latent_size: int, encoder_size: int) -> Networks:
+def gated_networks(encoder_size: int) -> Networks:
     """Return VampPrior's pair for images: gated layers, 300-300 both ways."""
     return Networks(
         ImageEncoder((300, 300), encoder_size, gated=True),

@@ -225,8 +225,7 @@ def choose_scale(
         scale = latent_magnitude(state.params, jnp.concatenate(batches), model=model)
         if not (math.isfinite(scale) and scale > 0):
             raise NonFiniteLossError(
-                f"the latents' magnitude after the warm-up is {scale}; no scale fits "
-                "it."
+                f"the latents' magnitude after warm-up is {scale}: no scale fits."
             )
         return state.replace(latent_scale=np.asarray(scale, state.latent_scale.dtype))  # type: ignore[attr-defined]
 
