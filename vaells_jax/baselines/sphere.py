@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 REACH = 12.0
@@ -110,7 +110,7 @@ def series(
     return jnp.sum(terms), jnp.sum(2.0 * k.astype(kappa.dtype) * terms)
 
 
-def small(kappa: Float[Array, ""], dim: int) -> Float[Array, ""]:
+def small(kappa: Float[Array, ""], dim: int) -> Bool[Array, ""]:
     """Say whether the power series is the better sum."""
     return kappa < max(10.0, dim / 2)
 

@@ -102,15 +102,13 @@ def sample(
     return z / jnp.sqrt(jnp.sum(z**2))
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 2))
 def sample_angle(
     key: PRNGKeyArray, kappa: Float[Array, ""], dim: int
 ) -> Float[Array, ""]:
-    """Draw the angle between a sample and the mean direction, by rejection.
+    """Draw the angle between a sample and the mean direction.
 
-    Ulrich's and Wood's envelope (Wood, 1994), written in `1 - cos`, so that small
-    angles keep their digits. The derivative is that of the inverse distribution
-    function at the angle drawn (Figurnov et al., 2018): rejection adds no bias.
+    Its derivative is that of the inverse distribution function at the angle drawn
+    (Figurnov et al., 2018), so that rejection adds no bias.
 
     Args:
         key: Random key.
@@ -119,6 +117,31 @@ def sample_angle(
 
     Returns:
         The angle in radians, 0 to pi.
+    """
+    return _follow(reject_angle(key, jax.lax.stop_gradient(kappa), dim), kappa, dim)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _follow(
+    angle: Float[Array, ""], kappa: Float[Array, ""], dim: int
+) -> Float[Array, ""]:
+    """Let a drawn angle follow the concentration at its quantile."""
+    del kappa, dim
+    return angle
+
+
+@_follow.defjvp
+def _follow_jvp(dim, primals, tangents):
+    angle, kappa = primals
+    return angle, angle_derivative(angle, kappa, dim) * tangents[1]
+
+
+def reject_angle(
+    key: PRNGKeyArray, kappa: Float[Array, ""], dim: int
+) -> Float[Array, ""]:
+    """Draw an angle by rejection from Ulrich's and Wood's envelope (Wood, 1994).
+
+    It is written in `1 - cos`, so that small angles keep their digits.
     """
     check_dim(dim)
     n = dim - 1
@@ -147,13 +170,6 @@ def sample_angle(
         lambda carry: ~carry[2] & (carry[0] < 1000), again, start
     )
     return 2.0 * jnp.arcsin(jnp.sqrt(jnp.clip(below / 2.0, 0.0, 1.0)))
-
-
-@sample_angle.defjvp
-def _sample_angle_jvp(key, dim, primals, tangents):
-    (kappa,), (change,) = primals, tangents
-    angle = sample_angle(key, kappa, dim)
-    return angle, angle_derivative(angle, kappa, dim) * change
 
 
 def angle_derivative(
