@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.command import PARTS
-from experiments.config import RunConfig, override
+from experiments.comparison_table import write_table
+from experiments.config import ExperimentConfig, RunConfig, override
 from experiments.models import MODELS, ComparedConfig, build_model
-from experiments.problem import Experiment, Problem
+from experiments.problem import Experiment, Problem, Run
 from experiments.records import MetricsLog, merit, write_json
-from experiments.training import advance
+from experiments.training import advance, train_or_restore
 from experiments.workdir import claim_workdir
 from vaells_jax.baselines.protocol import LatentModel
 from vaells_jax.baselines.trained import TrainedBaseline
@@ -161,6 +162,31 @@ def train_compared(
     return dataclasses.replace(run, trained=TrainedBaseline(model, state.params))
 
 
+def train_vaells(
+    prepare: Callable[[ExperimentConfig], Problem],
+    functions: Callable[[Run], LatentModel],
+    config: ExperimentConfig,
+    workdir: pathlib.Path,
+    parts: tuple[str, ...],
+) -> ComparedRun:
+    """Train VAELLS from its newest checkpoint, or restore it.
+
+    Args:
+        prepare: Loads an experiment's data.
+        functions: Makes a trained run functions of batches.
+        config: VAELLS's configuration.
+        workdir: The run's folder.
+        parts: Parts asked for.
+    """
+    problem = prepare(config)
+    claim_workdir(workdir, problem.config)
+    print(f"vaells, seed {config.seed}, {config.schedule.steps:,} steps; {workdir}/")
+    run = train_or_restore(problem, workdir, train="train" in parts)
+    return ComparedRun(
+        "vaells", functions(run), problem.config, problem.data, run.key, workdir
+    )
+
+
 def _watcher(watch, run):
     """Return what measures a state that is saved, a line of `watched.jsonl` each."""
 
@@ -216,48 +242,3 @@ def _evaluate(comparison: Comparison, run: ComparedRun) -> dict[str, Any]:
     }
     write_json(run.workdir / "compared.json", record)
     return results
-
-
-def write_table(
-    workdir: pathlib.Path, found: list[dict[str, dict[str, Any]]]
-) -> dict[str, Any]:
-    """Write and print figures of merit, a column a model, over all seeds.
-
-    Args:
-        workdir: Where `comparison.json` and `comparison.md` go.
-        found: For each seed, the figures of merit of each model.
-
-    Returns:
-        For each figure and each model, `median`, `values` and `meaning`.
-    """
-    table: dict[str, Any] = {}
-    for model, results in found[0].items():
-        for name, first in results.items():
-            if not isinstance(first["value"], int | float):
-                continue
-            values = [seed[model][name]["value"] for seed in found]
-            table.setdefault(name, {})[model] = {
-                "median": float(np.median(values)),
-                "values": values,
-                "meaning": first["meaning"],
-            }
-    write_json(workdir / "comparison.json", {"seeds": len(found), "results": table})
-    models = list(found[0])
-    lines = [f"| | {' | '.join(models)} |", "| --- " * (len(models) + 1) + "|"]
-    for name, row in table.items():
-        cells = [_cell(row.get(model)) for model in models]
-        lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
-    text = "\n".join(lines) + "\n"
-    (workdir / "comparison.md").write_text(text)
-    print(f"{len(found)} seed(s), median (least to most)\n{text}")
-    return table
-
-
-def _cell(entry):
-    """Show a median, and how far the seeds are apart."""
-    if entry is None:
-        return ""
-    values, median = entry["values"], entry["median"]
-    if len(values) == 1:
-        return f"{median:.4g}"
-    return f"{median:.4g} ({min(values):.4g} to {max(values):.4g})"

@@ -9,12 +9,16 @@ import scipy.special
 import scipy.stats
 
 from tests.baselines.conftest import tiny_baseline
-from vaells_jax.baselines import iwae
+from vaells_jax.baselines import elbo, iwae
 from vaells_jax.baselines.base import BaselineParams
-from vaells_jax.baselines.elbo import init_params, log_weights, negative_elbo
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.trained import TrainedBaseline
 from vaells_jax.baselines.vae import Vae
+
+# Compiled once for each model: so much faster than one operation after another.
+init_params = jax.jit(elbo.init_params, static_argnames="model")
+negative_elbo = jax.jit(elbo.negative_elbo, static_argnames="model")
+log_weights = jax.jit(elbo.log_weights, static_argnames=("model", "num_samples"))
 
 
 @pytest.fixture
@@ -24,10 +28,10 @@ def params(baseline, points):
 
 def test_mean_log_weight_is_the_bound(baseline, params, points):
     # E[log p(x|z) + log p(z) - log q(z|x)], with the divergence in closed form or not.
-    many = jnp.tile(points, (500, 1))
+    many = jnp.tile(points, (200, 1))
     loss, terms = negative_elbo(params, jax.random.key(2), many, model=baseline)
     weights = np.asarray(
-        log_weights(params, jax.random.key(3), points, model=baseline, num_samples=500)
+        log_weights(params, jax.random.key(3), points, model=baseline, num_samples=200)
     )
     error = 2 * weights.std() / math.sqrt(weights.size)
     assert abs(float(loss) + weights.mean()) < 4 * error
@@ -64,12 +68,12 @@ def test_importance_estimate_of_a_linear_gaussian_model(points, dtype):
     covariance = MATRIX.T @ MATRIX + 0.25 * np.eye(5)
     wanted = scipy.stats.multivariate_normal(offset, covariance).logpdf(points)
     found = iwae.log_likelihood(
-        params, jax.random.key(4), points, model=model, num_samples=20_000
+        params, jax.random.key(4), points, model=model, num_samples=8_000
     )
     assert np.all(
         np.abs(found.log_likelihood - wanted) < 5 * found.standard_error + 1e-3
     )
-    assert np.all(found.standard_error < 0.2)
+    assert np.all(found.standard_error < 0.3)
     few = iwae.log_likelihood(
         params,
         jax.random.key(5),
@@ -104,22 +108,21 @@ def test_importance_estimate_against_quadrature(name, points):
     logs = np.asarray(images, float) + np.asarray(log_prior, float) + log_cell
     wanted = scipy.special.logsumexp(logs, axis=1)
     found = iwae.log_likelihood(
-        params, jax.random.key(4), points, model=model, num_samples=10_000
+        params, jax.random.key(4), points, model=model, num_samples=4_000
     )
     assert np.all(
         np.abs(found.log_likelihood - wanted) < 5 * found.standard_error + 2e-3
     )
-    assert np.all(found.standard_error < 0.1)
+    assert np.all(found.standard_error < 0.2)
 
 
 def test_estimates_do_not_depend_on_the_parts(baseline, params, points, monkeypatch):
-    whole = lambda: iwae.log_likelihood(
-        params, jax.random.key(4), points, model=baseline, num_samples=300
+    estimate = lambda samples: iwae.log_likelihood(
+        params, jax.random.key(4), points, model=baseline, num_samples=samples
     )
-    first = whole()
+    first = estimate(300)
     monkeypatch.setattr(iwae, "DECODED_AT_ONCE", 650)  # two data points at a time
-    jax.clear_caches()
-    second = whole()
+    second = estimate(301)  # compiled anew
     error = first.standard_error + second.standard_error
     assert first.log_likelihood.shape == (6,)
     assert np.all(np.abs(first.log_likelihood - second.log_likelihood) < 5 * error)
@@ -159,6 +162,7 @@ def test_one_example_is_a_batch_of_one(baseline, params, points):
     together = log_weights(params, key, points, model=baseline, num_samples=3)
     assert together.shape == (6, 3)
     alone = []
+    draw = jax.jit(baseline.draw)
     keys = jax.random.split(jax.random.clone(key), (6, 3))
     posteriors = jax.vmap(baseline.posterior)(
         baseline.networks.encoder.apply(params.encoder, points)
@@ -167,7 +171,7 @@ def test_one_example_is_a_batch_of_one(baseline, params, points):
     for i in range(6):
         posterior = jax.tree.map(lambda leaf, i=i: leaf[i], posteriors)
         for j in range(3):
-            z = jax.jit(baseline.draw)(keys[i, j], posterior)
+            z = draw(keys[i, j], posterior)
             output = baseline.networks.decoder.apply(params.decoder, z[None])[0]
             weight = baseline.likelihood.log_prob(points[i], output)
             weight += baseline.log_prior(z, prior) - baseline.log_posterior(

@@ -88,7 +88,7 @@ class VampPrior(Vae):
         inputs = params.prior
         if self.pseudo_inputs == "images":
             inputs = jnp.clip(inputs, 0.0, 1.0)
-        return self.posterior(encode(self.networks, params.encoder, inputs))
+        return jax.vmap(self.posterior)(encode(self.networks, params.encoder, inputs))
 
     def log_prior(
         self, z: Float[Array, " d"], prior: DiagonalNormal
