@@ -18,7 +18,7 @@ from experiments.comparison import (
     ComparedRun,
     Comparison,
     compare,
-    likelihood_merit,
+    likelihood_merits,
 )
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, RunConfig
 from experiments.models import TITLES, ComparedConfig, LikelihoodEvaluation
@@ -112,18 +112,15 @@ _bound = jax.jit(negative_elbo, static_argnames="model")
 
 def measure(run: ComparedRun) -> dict[str, Any]:
     """Estimate the likelihood of test digits."""
-    asked = run.config.evaluation  # type: ignore[attr-defined]
-    pixels = test_pixels(run.data, asked.points)
-    found = likelihood_merit(
-        run, pixels, samples=asked.samples, convention="binary pixels, Bernoulli"
-    )
-    found["published"] = PUBLISHED.get(run.name)
+    found = likelihood_merits(run, test_pixels(run.data, run.evaluation.points))
+    for row in found.values():
+        row["published"] = PUBLISHED.get(run.name)
     lines = MetricsLog.read(run.workdir / "watched.jsonl")
     bound = merit(
         lines[-1]["bound"] if lines else np.nan,
         f"one-sample bound of {WATCHED:,} test digits at the last checkpoint",
     )
-    return {"log_likelihood": found, "bound": bound}
+    return {**found, "bound": bound}
 
 
 def draw(runs: list[ComparedRun], folder: pathlib.Path) -> list[pathlib.Path]:

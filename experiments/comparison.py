@@ -13,11 +13,17 @@ import numpy as np
 from experiments.command import PARTS
 from experiments.comparison_table import write_table
 from experiments.config import ExperimentConfig, RunConfig, override
-from experiments.models import MODELS, ComparedConfig, build_model
+from experiments.models import (
+    MODELS,
+    ComparedConfig,
+    LikelihoodEvaluation,
+    build_model,
+)
 from experiments.problem import Experiment, Problem, Run
 from experiments.records import MetricsLog, merit, write_json
 from experiments.training import advance, train_or_restore
 from experiments.workdir import claim_workdir
+from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.protocol import LatentModel
 from vaells_jax.baselines.trained import TrainedBaseline
 from vaells_jax.baselines.training import init_state, make_step
@@ -37,6 +43,9 @@ class ComparedRun:
         data: The experiment's data.
         key: Random key of evaluation and figures.
         workdir: The run's folder.
+        convention: What its likelihood is a density of.
+        evaluation: Of the likelihood.
+        binarise: Whether it takes binary pixels.
     """
 
     name: str
@@ -45,6 +54,9 @@ class ComparedRun:
     data: Any
     key: jax.Array
     workdir: pathlib.Path
+    convention: str
+    evaluation: LikelihoodEvaluation
+    binarise: bool = False
 
     @property
     def label(self) -> str:
@@ -153,7 +165,10 @@ def train_compared(
     if config.binarise:
         next_batch = binarised(next_batch, jax.random.key(config.seed + 2))
     trained = TrainedBaseline(model, state.params)
-    run = ComparedRun(config.model, trained, config, problem.data, view_key, workdir)
+    run = ComparedRun(
+        config.model, trained, config, problem.data, view_key, workdir,
+        config.likelihood.describe(), config.evaluation, config.binarise,
+    )  # fmt: skip
     state = advance(
         config, state, next_batch, workdir, train=train,
         make_step=lambda phase, state: make_step(model, config.optimizer),
@@ -165,6 +180,7 @@ def train_compared(
 def train_vaells(
     prepare: Callable[[ExperimentConfig], Problem],
     functions: Callable[[Run], LatentModel],
+    evaluation: LikelihoodEvaluation,
     config: ExperimentConfig,
     workdir: pathlib.Path,
     parts: tuple[str, ...],
@@ -174,6 +190,7 @@ def train_vaells(
     Args:
         prepare: Loads an experiment's data.
         functions: Makes a trained run functions of batches.
+        evaluation: Of the likelihood.
         config: VAELLS's configuration.
         workdir: The run's folder.
         parts: Parts asked for.
@@ -182,9 +199,11 @@ def train_vaells(
     claim_workdir(workdir, problem.config)
     print(f"vaells, seed {config.seed}, {config.schedule.steps:,} steps; {workdir}/")
     run = train_or_restore(problem, workdir, train="train" in parts)
+    pixels = Likelihood("gaussian", config.weights.reconstruction**-0.5)
     return ComparedRun(
-        "vaells", functions(run), problem.config, problem.data, run.key, workdir
-    )
+        "vaells", functions(run), problem.config, problem.data, run.key, workdir,
+        pixels.describe(), evaluation,
+    )  # fmt: skip
 
 
 def _watcher(watch, run):
@@ -212,20 +231,24 @@ def binarised(
     return binary_batch
 
 
-def likelihood_merit(
-    run: ComparedRun, inputs: np.ndarray, *, samples: int, convention: str
-) -> dict[str, Any]:
-    """Estimate log p(x) of test points in the model's own convention."""
+def likelihood_merits(run: ComparedRun, inputs: np.ndarray) -> dict[str, Any]:
+    """Estimate log p(x) of the first test points in the model's own convention."""
+    if run.evaluation.points == 0:
+        return {}
+    samples = run.evaluation.samples
     key = jax.random.fold_in(run.key, 5)
-    estimate = run.trained.log_likelihood(key, jnp.asarray(inputs), samples)
+    points = jnp.asarray(inputs[: run.evaluation.points])
+    estimate = run.trained.log_likelihood(key, points, samples)
     values = estimate.log_likelihood
-    return merit(
-        float(np.mean(values)),
-        f"IWAE estimate of log p(x) [nats], {samples:,} samples, {len(values):,} test "
-        f"points; {convention}",
-        standard_error=float(np.std(values) / np.sqrt(len(values))),
-        median_effective_samples=float(np.median(estimate.effective_samples)),
-    )
+    return {
+        "log_likelihood": merit(
+            float(np.mean(values)),
+            f"importance-weighted estimate of log p(x) [nats], {samples:,} samples, "
+            f"{len(values):,} test points; {run.convention}",
+            standard_error=float(np.std(values) / np.sqrt(len(values))),
+            median_effective_samples=float(np.median(estimate.effective_samples)),
+        )
+    }
 
 
 def _evaluate(comparison: Comparison, run: ComparedRun) -> dict[str, Any]:

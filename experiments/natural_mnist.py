@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.comparison import compare
 from experiments.config import (
     DataConfig,
     EvaluationConfig,
@@ -19,6 +20,7 @@ from experiments.config import (
     ModelConfig,
 )
 from experiments.curves import training_figures
+from experiments.digit_comparison import digit_comparison
 from experiments.digits import (
     NUM_POINTS,
     REACH,
@@ -249,6 +251,7 @@ def _one_of_each_class(data: ImageDataset):
     return np.stack([data.test.images[np.argmax(labels == c)] for c in range(10)])
 
 
+COMPARISON = digit_comparison(prepare, rotated=False)
 EXPERIMENT = Experiment(
     name="natural_mnist",
     summary="Train VAELLS on natural handwritten digits and draw the paper's figures.",
@@ -258,6 +261,7 @@ EXPERIMENT = Experiment(
     draw=draw,
     table=functools.partial(run_table, paper=FIGURE_6),
     published=published,
+    compare=functools.partial(compare, COMPARISON),
 )
 
 if __name__ == "__main__":

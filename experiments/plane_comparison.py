@@ -10,7 +10,7 @@ import numpy as np
 from experiments.comparison import (
     ComparedRun,
     Comparison,
-    likelihood_merit,
+    likelihood_merits,
     train_vaells,
 )
 from experiments.config import ExperimentConfig, RunConfig
@@ -33,6 +33,8 @@ LIKELIHOOD_STD = 0.1
 """sigma of the compared models. VAELLS's zeta_1 = 0.01 means sigma = 10, at which a
 plain VAE's posterior is its prior: the data would be worth less than 0.02 nats."""
 
+LIKELIHOODS = LikelihoodEvaluation(points=200, samples=1_000)
+
 
 def settings(model: str, preset: RunConfig) -> ComparedConfig:
     """Return a model's settings: the networks of Table 2, latents in the plane."""
@@ -54,7 +56,7 @@ def settings(model: str, preset: RunConfig) -> ComparedConfig:
             decay_from=steps - steps // 3,
             decay_steps=steps // 3,
         ),
-        evaluation=LikelihoodEvaluation(points=200, samples=1_000),
+        evaluation=LIKELIHOODS,
     )
 
 
@@ -79,7 +81,7 @@ def plane_comparison(
         problem=lambda config, preset: prepare(preset),  # type: ignore[arg-type]
         measure=functools.partial(measure, manifold),
         draw=functools.partial(draw, figure, value_name),
-        vaells=functools.partial(train_vaells, prepare, widened),
+        vaells=functools.partial(train_vaells, prepare, widened, LIKELIHOODS),
     )
 
 
@@ -91,13 +93,7 @@ def measure(
     found = model_merits(run.trained, data, manifold(data), run.key)
     if len(data.anchors) > 1:
         found |= _class_merits(run.trained, data)
-    own = isinstance(run.config, ComparedConfig)
-    asked = run.config.evaluation if own else LikelihoodEvaluation(200)  # type: ignore[attr-defined]
-    if asked.points:
-        found["log_likelihood"] = likelihood_merit(
-            run, np.asarray(data.test.inputs[: asked.points]), samples=asked.samples,
-            convention=f"Gaussian, {f'sigma = {LIKELIHOOD_STD}' if own else 'zeta_1'}",
-        )  # fmt: skip
+    found |= likelihood_merits(run, np.asarray(data.test.inputs))
     return found
 
 

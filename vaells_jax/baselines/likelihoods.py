@@ -34,6 +34,12 @@ class Likelihood:
         if not 0 < self.std < math.inf:
             raise ValueError(f"std must be positive and finite; got {self.std}.")
 
+    def describe(self) -> str:
+        """Say in words what p(x|z) is."""
+        if self.kind == "bernoulli":
+            return "Bernoulli, binary data"
+        return f"Gaussian, sigma = {self.std:.3g}"
+
     def log_prob(
         self, inputs: Float[Array, "*x"], outputs: Float[Array, "*x"]
     ) -> Float[Array, ""]:

@@ -38,6 +38,10 @@ class LatentModel(Protocol):
         """Join pairs of latents in the model's own way, at times from 0 to 1."""
         ...
 
+    def widened(self) -> "LatentModel":
+        """Return the model with its posterior as wide as the paper's figures show."""
+        ...
+
     def log_likelihood(
         self, key: PRNGKeyArray, inputs: Float[Array, "n ..."], num_samples: int
     ) -> ImportanceEstimate:

@@ -62,6 +62,10 @@ class TrainedBaseline:
         starts, ends = jnp.asarray(starts), jnp.asarray(ends)
         return self.model.path(starts, ends, jnp.asarray(times, starts.dtype))
 
+    def widened(self) -> "TrainedBaseline":
+        """Return the model with samples three times as far from their centre."""
+        return dataclasses.replace(self, spread=3.0 * self.spread)
+
     def log_likelihood(
         self,
         key: PRNGKeyArray,

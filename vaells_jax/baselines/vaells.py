@@ -127,6 +127,10 @@ class TrainedVaells:
         times = jnp.asarray(times, found.dtype)
         return _paths(self.params.operators, found, jnp.asarray(starts), times)
 
+    def widened(self) -> "TrainedVaells":
+        """Return the model with the sampling of Figs. 5 and 6: 0.15 zeta_3, 3 gamma."""
+        return dataclasses.replace(self, rate_factor=0.15, noise_factor=3.0)
+
     def log_likelihood(
         self,
         key: PRNGKeyArray,
