@@ -30,9 +30,7 @@ from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.training import BaselineOptions
 from vaells_jax.data.batches import binarise
 from vaells_jax.data.images import ImageDataset
-from vaells_jax.evaluation.figures import save_figure
-from vaells_jax.evaluation.figures.curves import compared_curves
-from vaells_jax.evaluation.figures.images import image_rows
+from vaells_jax.evaluation.figures import compared_curves, image_rows, save_figure
 from vaells_jax.training.schedule import Schedule
 from vaells_jax.training.step import TrainState
 

@@ -27,8 +27,7 @@ from vaells_jax.baselines.vaells import TrainedVaells
 from vaells_jax.data.batches import binarise
 from vaells_jax.data.images import NUM_CLASSES, ImageDataset
 from vaells_jax.evaluation.classifier import ClassifierOptions
-from vaells_jax.evaluation.figures import save_figure
-from vaells_jax.evaluation.figures.images import compared_sample_grids
+from vaells_jax.evaluation.figures import compared_sample_grids, save_figure
 from vaells_jax.evaluation.images import identity_preservation, sample_diversity
 from vaells_jax.training.schedule import Schedule
 
