@@ -1,6 +1,7 @@
 """What the swiss roll and the concentric circles share: data, batches, functions."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax

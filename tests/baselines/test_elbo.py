@@ -1,4 +1,3 @@
-import dataclasses
 import math
 
 import jax
@@ -38,11 +37,12 @@ def test_mean_log_weight_is_the_bound(baseline, params, points):
     np.testing.assert_allclose(terms.reconstruction + terms.divergence, loss, rtol=1e-5)
 
 
-def test_divergence_weight_multiplies_it_alone(baseline, params, points):
-    bound = lambda weight: negative_elbo(
-        params, jax.random.key(2), points, model=baseline, divergence_weight=weight
+def test_divergence_weight_multiplies_it_alone(points):
+    model = tiny_baseline("vae")
+    params = init_params(jax.random.key(1), points, model=model)
+    loss, terms = negative_elbo(
+        params, jax.random.key(2), points, model=model, divergence_weight=0.25
     )
-    loss, terms = bound(0.25)
     wanted = terms.reconstruction + 0.25 * terms.divergence
     np.testing.assert_allclose(loss, wanted, rtol=1e-6)
 
@@ -90,6 +90,9 @@ def test_importance_estimate_against_quadrature(name, points):
     # log p(x) = log int p(x|z) p(z) dz over the circle, or over the plane.
     model = tiny_baseline(name)
     params = init_params(jax.random.key(1), points, model=model)
+    # Posteriors that cover the prior, so that no weight is much above the others.
+    weak = jax.tree.map(lambda leaf: 0.3 * leaf, params.encoder)
+    params = params._replace(encoder=weak)
     if name == "hyperspherical":
         angles = 2 * np.pi * np.arange(2_000) / 2_000
         grid = np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -116,9 +119,11 @@ def test_importance_estimate_against_quadrature(name, points):
     assert np.all(found.standard_error < 0.2)
 
 
-def test_estimates_do_not_depend_on_the_parts(baseline, params, points, monkeypatch):
+def test_estimates_do_not_depend_on_the_parts(points, monkeypatch):
+    model = tiny_baseline("vae")
+    params = init_params(jax.random.key(1), points, model=model)
     estimate = lambda samples: iwae.log_likelihood(
-        params, jax.random.key(4), points, model=baseline, num_samples=samples
+        params, jax.random.key(4), points, model=model, num_samples=samples
     )
     first = estimate(300)
     monkeypatch.setattr(iwae, "DECODED_AT_ONCE", 650)  # two data points at a time
@@ -128,10 +133,12 @@ def test_estimates_do_not_depend_on_the_parts(baseline, params, points, monkeypa
     assert np.all(np.abs(first.log_likelihood - second.log_likelihood) < 5 * error)
 
 
-def test_no_points_and_no_samples(baseline, params, points):
+def test_no_points_and_no_samples(points):
+    model = tiny_baseline("vae")
+    params = init_params(jax.random.key(1), points, model=model)
     with pytest.raises(ValueError, match="at least one data point and one sample"):
         iwae.log_likelihood(
-            params, jax.random.key(0), points[:0], model=baseline, num_samples=3
+            params, jax.random.key(0), points[:0], model=model, num_samples=3
         )
 
 
@@ -139,25 +146,21 @@ def test_trained_model_meets_the_protocol(baseline, params, points):
     trained = TrainedBaseline(baseline, params)
     latents = trained.encode(points)
     assert latents.shape == (6, 2)
-    assert trained.decode(latents).shape == (6, 5)
-    samples = trained.sample_posterior(jax.random.key(0), points, 4)
-    assert samples.shape == (6, 4, 2)
-    assert trained.decode(samples).shape == (6, 4, 5)
+    samples = trained.sample_posterior(jax.random.key(0), points, 40)
+    assert samples.shape == (6, 40, 2)
+    assert trained.decode(samples).shape == (6, 40, 5)
     assert trained.sample_prior(jax.random.key(1), 9).shape == (9, 2)
     path = trained.path(latents[:3], latents[3:], np.linspace(0, 1, 5))
     np.testing.assert_allclose(path[:, 0], latents[:3], atol=1e-5)
     np.testing.assert_allclose(path[:, -1], latents[3:], atol=1e-5)
-    estimate = trained.log_likelihood(jax.random.key(2), points, 50)
-    assert np.all(np.isfinite(estimate.log_likelihood))
-    wide = dataclasses.replace(trained, spread=3.0)
-    far = lambda model: float(
-        jnp.var(model.sample_posterior(jax.random.key(3), points, 100), axis=1).mean()
-    )
-    assert far(wide) > far(trained)
+    wide = trained.widened().sample_posterior(jax.random.key(0), points, 40)
+    assert np.var(wide, axis=1).mean() > np.var(samples, axis=1).mean()
 
 
-def test_one_example_is_a_batch_of_one(baseline, params, points):
+def test_one_example_is_a_batch_of_one(points):
     # vmap == loop, for the same keys.
+    baseline = tiny_baseline("vampprior")
+    params = init_params(jax.random.key(1), points, model=baseline)
     key = jax.random.key(5)
     together = log_weights(params, key, points, model=baseline, num_samples=3)
     assert together.shape == (6, 3)
