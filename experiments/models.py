@@ -31,7 +31,7 @@ MODELS: dict[str, type[Baseline]] = {
 
 TITLES = {
     "vae": "VAE",
-    "hyperspherical": "hyperspherical VAE",
+    "hyperspherical": "spherical VAE",
     "vampprior": "VampPrior",
     "vaells": "VAELLS",
 }
