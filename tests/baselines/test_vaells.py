@@ -48,11 +48,13 @@ def test_prior_samples_start_at_every_anchor_alike(tiny_model, tiny_params):
         tiny_model, tiny_params, LossWeights(), coefficient_scale=np.zeros(2)
     )
     samples = np.asarray(still.sample_prior(jax.random.key(0), 3_000))
-    anchors = np.asarray(still.encode(tiny_params.anchors.reshape(6, 5)))
+    means = np.asarray(still.encode(tiny_params.anchors.reshape(6, 5)))
+    # A tiny network may give two anchors one latent.
+    anchors, times = np.unique(means.round(4), axis=0, return_counts=True)
     distance = np.linalg.norm(samples[:, None] - anchors, axis=-1)
     assert distance.min(axis=1).max() < 6 * tiny_model.noise_std
-    counts = np.bincount(distance.argmin(axis=1), minlength=6)
-    assert scipy.stats.chisquare(counts).pvalue > 1e-3
+    counts = np.bincount(distance.argmin(axis=1), minlength=len(anchors))
+    assert scipy.stats.chisquare(counts, 500 * times).pvalue > 1e-3
     without = TrainedVaells(
         tiny_model, tiny_params._replace(anchors=None), LossWeights()
     )

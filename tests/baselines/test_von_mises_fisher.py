@@ -151,7 +151,8 @@ def test_gradient_of_samples_against_the_score_function(dim, kappa):
         path, score = np.asarray(path, float), np.asarray(score, float)
         error = np.sqrt((path.var(axis=0) + score.var(axis=0)) / count)
         assert np.all(np.abs(path.mean(axis=0) - score.mean(axis=0)) < 4.5 * error)
-        assert np.all(path.std(axis=0) < score.std(axis=0))
+        if kappa >= 2.0:  # the score itself vanishes with the concentration
+            assert np.all(path.std(axis=0) < score.std(axis=0))
 
 
 @pytest.mark.parametrize(

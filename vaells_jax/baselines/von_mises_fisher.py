@@ -194,12 +194,14 @@ def angle_derivative(
         jnp.where(inner, 0.0, angle), jnp.where(inner, angle, reach)
     )
     below = 2.0 * jnp.sin(nodes / 2.0) ** 2
-    sine = jnp.maximum(jnp.sin(angle), jnp.finfo(angle.dtype).tiny)
-    logs = -kappa * (below - here) + (dim - 2) * (
-        jnp.log(jnp.sin(nodes)) - jnp.log(sine)
-    )
+    logs = -kappa * (below - here) + (dim - 2) * (_log_sine(nodes) - _log_sine(angle))
     total = jnp.sum(weights * jnp.exp(logs) * (complement - below))
     return jnp.where(inner, -total, total)
+
+
+def _log_sine(angle):
+    """Return log sin, finite at 0 and at pi, whose nearest number may lie above it."""
+    return jnp.log(jnp.maximum(jnp.sin(angle), jnp.finfo(angle.dtype).tiny))
 
 
 def _beta_and_complement(key, dim, dtype):
