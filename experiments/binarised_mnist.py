@@ -14,12 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import natural_mnist
-from experiments.comparison import (
-    ComparedRun,
-    Comparison,
-    compare,
-    likelihood_merits,
-)
+from experiments.compared_run import ComparedRun
+from experiments.comparison import Comparison, compare, likelihood_merits
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, RunConfig
 from experiments.models import TITLES, ComparedConfig, LikelihoodEvaluation
 from experiments.problem import Experiment, Problem

@@ -11,57 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.command import PARTS
+from experiments.compared_run import ComparedRun, train_compared
 from experiments.comparison_table import write_table
-from experiments.config import ExperimentConfig, RunConfig, override
+from experiments.config import RunConfig, override
+from experiments.devices import Resources
 from experiments.models import (
     MODELS,
     ComparedConfig,
-    LikelihoodEvaluation,
-    build_model,
 )
-from experiments.problem import Experiment, Problem, Run
+from experiments.problem import Experiment, Problem
 from experiments.records import MetricsLog, merit, write_json
-from experiments.training import advance, train_or_restore
-from experiments.workdir import claim_workdir
-from vaells_jax.baselines.likelihoods import Likelihood
-from vaells_jax.baselines.protocol import LatentModel
-from vaells_jax.baselines.trained import TrainedBaseline
-from vaells_jax.baselines.training import init_state, make_step
-from vaells_jax.data.batches import binarise
-from vaells_jax.model.types import Batch
 from vaells_jax.training.step import TrainState
-
-
-@dataclasses.dataclass(frozen=True)
-class ComparedRun:
-    """A trained model of any kind with what it came from.
-
-    Attributes:
-        name: The model's name.
-        trained: The model as functions.
-        config: Its own configuration.
-        data: The experiment's data.
-        key: Random key of evaluation and figures.
-        workdir: The run's folder.
-        convention: What its likelihood is a density of.
-        evaluation: Of the likelihood.
-        binarise: Whether it takes binary pixels.
-    """
-
-    name: str
-    trained: LatentModel
-    config: RunConfig
-    data: Any
-    key: jax.Array
-    workdir: pathlib.Path
-    convention: str
-    evaluation: LikelihoodEvaluation
-    binarise: bool = False
-
-    @property
-    def label(self) -> str:
-        """Name data set and seed, for titles."""
-        return f"{self.config.data.dataset}, seed {self.config.seed}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +43,9 @@ class Comparison:
     problem: Callable[[ComparedConfig, RunConfig], Problem]
     measure: Callable[[ComparedRun], dict[str, Any]]
     draw: Callable[[list[ComparedRun], pathlib.Path], list[pathlib.Path]]
-    vaells: Callable[[Any, pathlib.Path, tuple[str, ...]], ComparedRun] | None = None
+    vaells: (
+        Callable[[Any, pathlib.Path, tuple[str, ...], Resources], ComparedRun] | None
+    ) = None
     watch: Callable[[ComparedRun, TrainState], dict[str, float]] | None = None
 
     def names(self) -> tuple[str, ...]:
@@ -92,7 +54,10 @@ class Comparison:
 
 
 def compare(
-    comparison: Comparison, experiment: Experiment, arguments: argparse.Namespace
+    comparison: Comparison,
+    experiment: Experiment,
+    arguments: argparse.Namespace,
+    resources: Resources,
 ) -> None:
     """Do the parts of a comparison that the arguments ask for, for each seed.
 
@@ -101,6 +66,8 @@ def compare(
     """
     if arguments.table or arguments.published is not None:
         raise ValueError("--model goes with neither --table nor --published.")
+    if jax.process_count() > 1:
+        raise ValueError("--model: models are compared on one host only.")
     preset = experiment.presets[arguments.preset]
     named = {"data.dataset": arguments.dataset, "seed": arguments.seed}
     assigned = [f"{key}={v}" for key, v in named.items() if v is not None]
@@ -115,7 +82,15 @@ def compare(
         folder = workdir if arguments.seeds is None else workdir / f"seed-{seed}"
         seeded = dataclasses.replace(preset, seed=seed)
         runs = [
-            _one(comparison, model, seeded, folder / model, parts, arguments.set)
+            _one(
+                comparison,
+                model,
+                seeded,
+                folder / model,
+                parts,
+                arguments.set,
+                resources,
+            )  # fmt: skip
             for model in names
         ]
         if "evaluate" in parts:
@@ -128,107 +103,17 @@ def compare(
         write_table(workdir, found)
 
 
-def _one(comparison, model, preset, folder, parts, assignments):
+def _one(comparison, model, preset, folder, parts, assignments, resources):
     """Train or restore one model."""
     if model == "vaells":
         config = override(preset, assignments)
-        return comparison.vaells(config, folder, parts)
+        return comparison.vaells(config, folder, parts, resources)
     config = override(comparison.settings(model, preset), assignments)
-    return train_compared(comparison, config, preset, folder, train="train" in parts)
-
-
-def train_compared(
-    comparison: Comparison,
-    config: ComparedConfig,
-    preset: RunConfig,
-    workdir: pathlib.Path,
-    *,
-    train: bool,
-) -> ComparedRun:
-    """Train a compared model from its newest checkpoint, or restore it."""
     problem = comparison.problem(config, preset)
-    dataset = problem.config.data.dataset
-    config = dataclasses.replace(
-        config, data=dataclasses.replace(config.data, dataset=dataset)
-    )
-    claim_workdir(workdir, config)
-    steps = config.schedule.steps
-    print(
-        f"{config.model} on {dataset}, seed {config.seed}, {steps:,} steps; {workdir}/"
-    )
-    model = build_model(config, problem.example_inputs.shape[1:])
-    _, start_key, view_key = jax.random.split(jax.random.key(config.seed), 3)
-    state = init_state(
-        start_key, problem.example_inputs, model=model, options=config.optimizer
-    )
-    next_batch = problem.next_batch
-    if config.binarise:
-        next_batch = binarised(next_batch, jax.random.key(config.seed + 2))
-    trained = TrainedBaseline(model, state.params)
-    run = ComparedRun(
-        config.model, trained, config, problem.data, view_key, workdir,
-        config.likelihood.describe(), config.evaluation, config.binarise,
+    return train_compared(
+        problem, config, folder, train="train" in parts, resources=resources,
+        watch=comparison.watch,
     )  # fmt: skip
-    state = advance(
-        config, state, next_batch, workdir, train=train,
-        make_step=lambda phase, state: make_step(model, config.optimizer),
-        on_save=None if comparison.watch is None else _watcher(comparison.watch, run),
-    )  # fmt: skip
-    return dataclasses.replace(run, trained=TrainedBaseline(model, state.params))
-
-
-def train_vaells(
-    prepare: Callable[[ExperimentConfig], Problem],
-    functions: Callable[[Run], LatentModel],
-    evaluation: LikelihoodEvaluation,
-    config: ExperimentConfig,
-    workdir: pathlib.Path,
-    parts: tuple[str, ...],
-) -> ComparedRun:
-    """Train VAELLS from its newest checkpoint, or restore it.
-
-    Args:
-        prepare: Loads an experiment's data.
-        functions: Makes a trained run functions of batches.
-        evaluation: Of the likelihood.
-        config: VAELLS's configuration.
-        workdir: The run's folder.
-        parts: Parts asked for.
-    """
-    problem = prepare(config)
-    claim_workdir(workdir, problem.config)
-    print(f"vaells, seed {config.seed}, {config.schedule.steps:,} steps; {workdir}/")
-    run = train_or_restore(problem, workdir, train="train" in parts)
-    pixels = Likelihood("gaussian", config.weights.reconstruction**-0.5)
-    return ComparedRun(
-        "vaells", functions(run), problem.config, problem.data, run.key, workdir,
-        pixels.describe(), evaluation,
-    )  # fmt: skip
-
-
-def _watcher(watch, run):
-    """Return what measures a state that is saved, a line of `watched.jsonl` each."""
-
-    def on_save(state):
-        step = int(state.step)
-        log = MetricsLog(run.workdir / "watched.jsonl", resume_step=step - 1)
-        log.write(step, "joint", 0.0, watch(run, state))
-        log.close()
-
-    return on_save
-
-
-def binarised(
-    next_batch: Callable[[int], Batch], key: jax.Array
-) -> Callable[[int], Batch]:
-    """Draw the binary pixels of every step's batch: a function of the step alone."""
-    draw = jax.jit(lambda step, x: binarise(jax.random.fold_in(key, step), x))
-
-    def binary_batch(step: int) -> Batch:
-        batch = next_batch(step)
-        return batch._replace(inputs=draw(step, batch.inputs))
-
-    return binary_batch
 
 
 def likelihood_merits(run: ComparedRun, inputs: np.ndarray) -> dict[str, Any]:

@@ -10,12 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.comparison import (
-    ComparedRun,
-    Comparison,
-    likelihood_merits,
-    train_vaells,
-)
+from experiments.compared_run import ComparedRun, train_vaells
+from experiments.comparison import Comparison, likelihood_merits
 from experiments.config import ExperimentConfig, RunConfig
 from experiments.identity import Judge, digit_judge
 from experiments.models import TITLES, ComparedConfig, LikelihoodEvaluation

@@ -7,12 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.comparison import (
-    ComparedRun,
-    Comparison,
-    likelihood_merits,
-    train_vaells,
-)
+from experiments.compared_run import ComparedRun, train_vaells
+from experiments.comparison import Comparison, likelihood_merits
 from experiments.config import ExperimentConfig, RunConfig
 from experiments.models import TITLES, ComparedConfig, LikelihoodEvaluation
 from experiments.plane_measures import model_merits

@@ -89,8 +89,7 @@ class Experiment:
         presets: Configurations by name; the first is the default.
         prepare: Loads the data that a configuration names.
         evaluate: Measures a run: figures of merit by name, each a dictionary with
-            `value`, `paper` (or None) and `meaning`;
-            None where VAELLS has no part.
+            `value`, `paper` (or None) and `meaning`; None where VAELLS has no part.
         draw: Writes a run's figures into a folder and names them; or None, likewise.
         table: Does the parts asked for of each row of the paper's table, in folders of
             a working folder; or None where the paper has no table.
@@ -122,7 +121,7 @@ class Experiment:
         Callable[[pathlib.Path, ExperimentConfig], tuple[ExperimentConfig, Params]]
         | None
     ) = None
-    compare: Callable[["Experiment", argparse.Namespace], None] | None = None
+    compare: Callable[["Experiment", argparse.Namespace, Resources], None] | None = None
 
 
 def make_model(problem: Problem) -> Model:

@@ -49,7 +49,7 @@ def run_experiment(experiment: Experiment, arguments: argparse.Namespace) -> Non
     """Do the parts of an experiment that the arguments ask for, for each seed."""
     resources = claim(arguments)
     if experiment.compare is not None and arguments.model != "vaells":
-        experiment.compare(experiment, arguments)
+        experiment.compare(experiment, arguments, resources)
         return
     config = experiment.presets[arguments.preset]
     named = {"data.dataset": arguments.dataset, "seed": arguments.seed}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import binarised_mnist, natural_mnist, rotated_mnist, swiss_roll
-from experiments.comparison import binarised
+from experiments.compared_run import binarised
 from experiments.comparison_table import write_table
 from experiments.models import MODELS, ComparedConfig, build_model
 from experiments.records import merit

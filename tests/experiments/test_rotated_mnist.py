@@ -18,7 +18,7 @@ TINY = {
 FIGURES = {
     "operator_eigenvalues.png", "operator_magnitudes.png", "posterior_samples.png",
     "posterior_samples_more.png", "reconstruction_curve.png", "reconstructions.png",
-    "rotation_paths.png",
+    "rotation_paths.png", "transport_curves.png",
 }  # fmt: skip
 MERITS = {
     "angle_monotonicity", "path_mse", "reconstruction_mse", "identity_preservation",
