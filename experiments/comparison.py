@@ -15,10 +15,7 @@ from experiments.compared_run import ComparedRun, train_compared
 from experiments.comparison_table import write_table
 from experiments.config import RunConfig, override
 from experiments.devices import Resources
-from experiments.models import (
-    MODELS,
-    ComparedConfig,
-)
+from experiments.models import MODELS, ComparedConfig
 from experiments.problem import Experiment, Problem
 from experiments.records import MetricsLog, merit, write_json
 from vaells_jax.training.step import TrainState
@@ -81,17 +78,12 @@ def compare(
     for seed in range(preset.seed, preset.seed + (arguments.seeds or 1)):
         folder = workdir if arguments.seeds is None else workdir / f"seed-{seed}"
         seeded = dataclasses.replace(preset, seed=seed)
+        configs = {  # all before the first training: a wrong --set is told at once
+            name: _configure(comparison, name, seeded, arguments.set) for name in names
+        }
         runs = [
-            _one(
-                comparison,
-                model,
-                seeded,
-                folder / model,
-                parts,
-                arguments.set,
-                resources,
-            )  # fmt: skip
-            for model in names
+            _run(comparison, config, seeded, folder / name, parts, resources)
+            for name, config in configs.items()
         ]
         if "evaluate" in parts:
             found.append({run.name: _evaluate(comparison, run) for run in runs})
@@ -103,16 +95,20 @@ def compare(
         write_table(workdir, found)
 
 
-def _one(comparison, model, preset, folder, parts, assignments, resources):
+def _configure(comparison, name, preset, assignments):
+    """Resolve one model's configuration."""
+    if name != "vaells":
+        preset = comparison.settings(name, preset)
+    return override(preset, assignments)
+
+
+def _run(comparison, config, preset, folder, parts, resources):
     """Train or restore one model."""
-    if model == "vaells":
-        config = override(preset, assignments)
+    if not isinstance(config, ComparedConfig):
         return comparison.vaells(config, folder, parts, resources)
-    config = override(comparison.settings(model, preset), assignments)
-    problem = comparison.problem(config, preset)
     return train_compared(
-        problem, config, folder, train="train" in parts, resources=resources,
-        watch=comparison.watch,
+        comparison.problem(config, preset), config, folder, train="train" in parts,
+        resources=resources, watch=comparison.watch,
     )  # fmt: skip
 
 
