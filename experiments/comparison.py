@@ -15,6 +15,7 @@ from experiments.compared_run import ComparedRun, train_compared
 from experiments.comparison_table import write_table
 from experiments.config import RunConfig, override
 from experiments.devices import Resources
+from experiments.likelihoods import progress
 from experiments.models import MODELS, ComparedConfig
 from experiments.problem import Experiment, Problem
 from experiments.records import MetricsLog, merit, write_json
@@ -119,7 +120,8 @@ def likelihood_merits(run: ComparedRun, inputs: np.ndarray) -> dict[str, Any]:
     samples = run.evaluation.samples
     key = jax.random.fold_in(run.key, 5)
     points = jnp.asarray(inputs[: run.evaluation.points])
-    estimate = run.trained.log_likelihood(key, points, samples)
+    with progress(f"log p(x), {run.name}", len(points)) as on_done:
+        estimate = run.trained.log_likelihood(key, points, samples, on_done)
     values = estimate.log_likelihood
     return {
         "log_likelihood": merit(

@@ -11,11 +11,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines.base import Baseline, BaselineParams
 from vaells_jax.baselines.elbo import log_weights
+from vaells_jax.evaluation.chunks import in_chunks
 from vaells_jax.evaluation.importance import (
     DECODED_AT_ONCE,
     ImportanceEstimate,
     summarise,
 )
+from vaells_jax.model.types import Batch
 
 
 def log_likelihood(
@@ -51,25 +53,18 @@ def log_likelihood(
             f"wanted at least one data point and one sample; got {len(inputs)} and "
             f"{num_samples}."
         )
-    count = len(inputs)
-    chunk = max(1, min(count, DECODED_AT_ONCE // num_samples))
-    found = []
-    for i in range(0, count, chunk):
-        # The last chunk is filled up with data points seen before: one compilation.
-        part = jnp.asarray(inputs[np.arange(i, i + chunk) % count])
-        weights = _weigh(
-            params, jax.random.fold_in(key, i), part, model=model,
-            num_samples=num_samples,
-        )  # fmt: skip
-        found.append(np.asarray(weights, np.float64)[: count - i])
-        if on_done is not None:
-            on_done(len(found[-1]))
-    return summarise(np.concatenate(found))
+    batch = Batch(jnp.asarray(inputs), jnp.zeros(len(inputs), jnp.int32))
+    weights = in_chunks(
+        functools.partial(_weigh, model=model, num_samples=num_samples), params, key,
+        batch, size=DECODED_AT_ONCE // num_samples, on_done=on_done,
+    )  # fmt: skip
+    return summarise(weights.astype(np.float64))
 
 
 @functools.partial(jax.jit, static_argnames=("model", "num_samples"))
-def _weigh(params, key, inputs, *, model, num_samples) -> Array:
+def _weigh(params, key, batch, *, model, num_samples) -> Array:
     """Draw samples part by part, which bounds the memory, and weigh them."""
+    inputs = batch.inputs
     count = inputs.shape[0]
     parts = math.ceil(count * num_samples / DECODED_AT_ONCE)
     size = math.ceil(num_samples / parts)

@@ -1,5 +1,6 @@
 """What metrics, figures and training may know of a model: these functions, no name."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import jax.numpy as jnp
@@ -43,9 +44,16 @@ class LatentModel(Protocol):
         ...
 
     def log_likelihood(
-        self, key: PRNGKeyArray, inputs: Float[Array, "n ..."], num_samples: int
+        self,
+        key: PRNGKeyArray,
+        inputs: Float[Array, "n ..."],
+        num_samples: int,
+        on_done: Callable[[int], None] | None = None,
     ) -> ImportanceEstimate:
-        """Estimate log p(x) of each data point by importance sampling, in nats."""
+        """Estimate log p(x) of each data point by importance sampling, in nats.
+
+        `on_done` is called with the number of data points done, after each part.
+        """
         ...
 
 

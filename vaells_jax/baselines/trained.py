@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -71,11 +72,13 @@ class TrainedBaseline:
         key: PRNGKeyArray,
         inputs: Float[Array | np.ndarray, "n ..."],
         num_samples: int,
+        on_done: Callable[[int], None] | None = None,
     ) -> ImportanceEstimate:
         """Estimate log p(x) of each data point, in nats."""
         return iwae.log_likelihood(
-            self.params, key, inputs, model=self.model, num_samples=num_samples
-        )
+            self.params, key, inputs, model=self.model, num_samples=num_samples,
+            on_done=on_done,
+        )  # fmt: skip
 
 
 # Functions of their arrays alone, so that runs share compilations.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -136,6 +137,7 @@ class TrainedVaells:
         key: PRNGKeyArray,
         inputs: Float[Array | np.ndarray, "n ..."],
         num_samples: int,
+        on_done: Callable[[int], None] | None = None,
     ) -> ImportanceEstimate:
         """Estimate log p(x), coefficients and latents integrated, over all anchors."""
         options = ImportanceOptions(
@@ -147,7 +149,7 @@ class TrainedVaells:
         )
         batch = Batch(jnp.asarray(inputs), jnp.zeros(len(inputs), jnp.int32))
         return log_marginal_likelihood(
-            self.params, key, batch, model=self.model, options=options
+            self.params, key, batch, model=self.model, options=options, on_done=on_done
         )
 
 
