@@ -82,12 +82,6 @@ def model_merits(
         curves: The noiseless manifold in the space of the data, a curve a class.
         key: Random key of the prior's samples.
     """
-    starts, ends, labels = draw_pairs(data, NUM_PATHS)
-    score = functools.partial(
-        structure.path_score, starts, ends, labels,
-        encode=trained.encode, decode=trained.decode, curves=curves,
-    )  # fmt: skip
-    paths, straight = score(path=trained.path), score(path=structure.straight_path)
     samples = trained.sample_prior(jax.random.clone(key), NUM_SAMPLES)
     prior = structure.prior_score(
         np.asarray(trained.decode(samples)), curves, tolerance=TOLERANCE
@@ -95,19 +89,7 @@ def model_merits(
     latents = trained.encode(data.test.inputs)
     outputs = np.asarray(trained.decode(latents), float)
     return {
-        "path_error": merit(
-            paths.error,
-            f"RMS distance of {NUM_PATHS} decoded paths between test points to the "
-            "noiseless manifold, over the data's RMS",
-        ),
-        "linear_path_error": merit(straight.error, "the same of straight latent lines"),
-        "path_class_preservation": merit(
-            paths.class_preservation,
-            "share of the paths that stay nearest to their own curve",
-        ),
-        "linear_path_class_preservation": merit(
-            straight.class_preservation, "the same of straight latent lines"
-        ),
+        **_path_merits(trained, data, curves),
         "prior_precision": merit(
             prior.precision,
             f"share of {NUM_SAMPLES:,} decoded prior samples within 3 noise widths "
@@ -126,6 +108,33 @@ def model_merits(
             "the plane: RMS of the rest over the RMS about their mean",
         ),
     }
+
+
+def _path_merits(trained, data, curves):
+    """Measure the model's own paths and straight ones between test points."""
+    starts, ends, labels = draw_pairs(data, NUM_PATHS)
+    score = functools.partial(
+        structure.path_score, starts, ends, labels,
+        encode=trained.encode, decode=trained.decode, curves=curves,
+    )  # fmt: skip
+    paths, straight = score(path=trained.path), score(path=structure.straight_path)
+    found = {
+        "path_error": merit(
+            paths.error,
+            f"RMS distance of {NUM_PATHS} decoded paths between test points to the "
+            "noiseless manifold, over the data's RMS",
+        ),
+        "linear_path_error": merit(straight.error, "the same of straight latent lines"),
+    }
+    if len(curves) > 1:
+        found["path_class_preservation"] = merit(
+            paths.class_preservation,
+            "share of the paths that stay nearest to their own curve",
+        )
+        found["linear_path_class_preservation"] = merit(
+            straight.class_preservation, "the same of straight latent lines"
+        )
+    return found
 
 
 def _orbits(data, trained, latents, spectrum):
