@@ -27,7 +27,7 @@ from vaells_jax.evaluation.figures import compared_sample_grids, save_figure
 from vaells_jax.evaluation.images import identity_preservation, sample_diversity
 from vaells_jax.training.schedule import Schedule
 
-STEPS = {"paper": 10_000, "tuned": 3_000, "quick": 1_500}
+STEPS = {"paper": 5_000, "tuned": 3_000, "quick": 1_500}
 
 NUM_DIGITS, SAMPLES = 200, 24
 """Test digits that are measured, and samples of each."""
