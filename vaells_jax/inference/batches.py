@@ -12,7 +12,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from vaells_jax.inference.energy import Problem
 from vaells_jax.inference.gauss_newton import RUNNING, Lanes, iterate, start_lanes
@@ -122,17 +123,18 @@ def _search_block(problem, initial, searchable, max_iterations):
     lanes, _, _, place, _ = jax.lax.while_loop(
         unfinished, one_round, (lanes, start, end, place, jnp.float32(FIRST_ROUND))
     )
-    order = jnp.argsort(place.ravel())
+    index = jnp.arange(place.size, dtype=jnp.int32)
+    order = jnp.zeros_like(index).at[place.ravel()].set(index, unique_indices=True)
     flat = lambda x: jnp.moveaxis(x, -1, 1).reshape(order.size, *x.shape[1:-1])
     results = (lanes.u, lanes.energy, lanes.status, lanes.iterations)
-    return tuple(flat(x)[order][:pairs] for x in results)
+    return tuple(flat(x)[order[:pairs]] for x in results)
 
 
 def _compact(carry: tuple[Lanes, Array, Array, Array]):
     """Order lanes by the size of their generators, the finished ones last."""
     lanes = carry[0]
     size = jnp.sum(lanes.u * lanes.u, axis=1)
-    order = jnp.argsort(jnp.where(lanes.status == RUNNING, size, jnp.inf).ravel())
+    order = _rough_order(jnp.where(lanes.status == RUNNING, size, jnp.inf).ravel())
     leaves, structure = jax.tree.flatten(carry)
     rows = [jnp.moveaxis(x, -1, 1).reshape(order.size, -1) for x in leaves]
     moved = []
@@ -148,6 +150,19 @@ def _compact(carry: tuple[Lanes, Array, Array, Array]):
         for i, part in sorted(moved, key=lambda m: m[0])
     ]
     return jax.tree.unflatten(structure, restored)
+
+
+def _rough_order(size: Float[Array, " n"]) -> Int[Array, " n"]:
+    """Return the places of numbers from 0 to infinity, ordered by their first bits.
+
+    Such floats order as their bits do. With their last bits replaced by the places, one
+    sort of integers does: on a CPU it takes a quarter of the time of a sort of floats.
+    """
+    index = jnp.arange(size.size, dtype=jnp.uint32)
+    used = (1 << (size.size - 1).bit_length()) - 1
+    bits = jax.lax.bitcast_convert_type(size.astype(jnp.float32), jnp.uint32)
+    ordered = jax.lax.sort((bits & np.uint32(~used & 0xFFFFFFFF)) | index)
+    return (ordered & np.uint32(used)).astype(jnp.int32)
 
 
 def _to_chunks(part: Array, like: Array) -> Array:
