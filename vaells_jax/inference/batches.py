@@ -52,6 +52,7 @@ def search_batch(
     initial: Float[Array, "B M"],
     searchable: Bool[Array, " B"],
     max_iterations: int,
+    damping: float | None = None,
 ) -> tuple[Array, ...]:
     """Minimise every pair's objective from its start.
 
@@ -60,6 +61,7 @@ def search_batch(
         initial: scaled coefficients to start from, shape [B M].
         searchable: pairs worth searching, shape [B].
         max_iterations: most trial steps of a pair.
+        damping: lambda to begin with; None for one that suits any start.
 
     Returns:
         Scaled coefficients [B M], objectives [B], status codes [B], iterations [B].
@@ -67,7 +69,7 @@ def search_batch(
 
     def search_block(initial, start, end, searchable):
         block = problem._replace(start=start, end=end)
-        return _search_block(block, initial, searchable, max_iterations)
+        return _search_block(block, initial, searchable, max_iterations, damping)
 
     columns = (initial, problem.start, problem.end, searchable)
     return in_blocks(search_block, columns, BLOCK)
@@ -93,7 +95,7 @@ def _join(column: Array, pairs: int) -> Array:
     return column.reshape(-1, *column.shape[2:])[:pairs]
 
 
-def _search_block(problem, initial, searchable, max_iterations):
+def _search_block(problem, initial, searchable, max_iterations, damping):
     pairs = initial.shape[0]
     width = lanes_per_chunk(pairs, problem.operators)
     chunked = lambda column: jnp.moveaxis(_split(column, width), 1, -1)
@@ -102,7 +104,8 @@ def _search_block(problem, initial, searchable, max_iterations):
     )
     chunk = lambda start, end: problem._replace(start=start, end=end)
     lanes = jax.lax.map(
-        lambda a: start_lanes(chunk(a[0], a[1]), a[2], a[3]), (start, end, u, usable)
+        lambda a: start_lanes(chunk(a[0], a[1]), a[2], a[3], damping),
+        (start, end, u, usable),
     )
     place = jnp.arange(lanes.energy.size).reshape(lanes.energy.shape)
 
