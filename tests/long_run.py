@@ -13,8 +13,8 @@ import time
 import jax
 
 from experiments import concentric_circles
-from experiments.records import MetricsLog
 from experiments.runner import main
+from vaells_jax.training.checkpoints import Checkpoints
 
 PAGE = os.sysconf("SC_PAGE_SIZE") / 2**20
 
@@ -25,28 +25,32 @@ def resident() -> float:
 
 
 def follow(steps: int, every: int, workdir: str) -> list[dict]:
-    """Train the circles and note memory, arrays and time every so many steps."""
+    """Train the circles and note memory, arrays and time at every checkpoint.
+
+    The first checkpoint wakes Orbax's threads, so that each is measured before and
+    after it is written, and compared with its like.
+    """
     noted: list[dict] = []
-    write = MetricsLog.write
+    save = Checkpoints.save
 
-    def noting(self, step, phase, elapsed, metrics):
-        write(self, step, phase, elapsed, metrics)
-        if step % every == 0 or step == steps:
-            now = {"step": step, "MiB": round(resident(), 1)}
-            now |= {"arrays": len(jax.live_arrays()), "s": round(time.monotonic(), 1)}
-            noted.append(now)
-            print(json.dumps(now), flush=True)
+    def noting(self, state):
+        before = resident()
+        save(self, state)
+        now = {"step": int(state.step), "MiB": round(resident(), 1)}
+        now |= {"before saving": round(before, 1), "arrays": len(jax.live_arrays())}
+        noted.append(now | {"s": round(time.monotonic(), 1)})
+        print(json.dumps(noted[-1]), flush=True)
 
-    MetricsLog.write = noting
+    Checkpoints.save = noting
     try:
-        settings = {"schedule.steps": steps, "log.log_every": 10}
+        settings = {"schedule.steps": steps, "log.save_every": every}
         main(
             concentric_circles.EXPERIMENT,
             ["--preset=tuned", "--only=train", f"--workdir={workdir}",
              *(f"--set={name}={value}" for name, value in settings.items())],
         )  # fmt: skip
     finally:
-        MetricsLog.write = write
+        Checkpoints.save = save
     return noted
 
 
@@ -58,4 +62,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         noted = follow(arguments.steps, arguments.every, folder)
     first, last = noted[0], noted[-1]
-    print(f"{last['MiB'] / first['MiB'] - 1:+.2%} from step {first['step']} on")
+    for when in ("MiB", "before saving"):
+        print(f"{when}: {last[when] / first[when] - 1:+.2%} from {first['step']} on")
