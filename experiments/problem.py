@@ -36,6 +36,7 @@ class Problem:
         data: Whatever evaluation and figures need.
         example_indices: Which training examples a step's batch is made of, or None
             where that cannot be said.
+        title: What to call the data in titles; None for the configuration's name.
     """
 
     config: ExperimentConfig
@@ -45,6 +46,7 @@ class Problem:
     next_batch: Callable[[int], Batch]
     data: Any
     example_indices: Callable[[int], Array] | None = None
+    title: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,10 +75,10 @@ class Run:
     def label(self) -> str:
         """Name data set, seed and step, for titles; or whose weights they are."""
         config = self.problem.config
+        name = self.problem.title or config.data.dataset
         if self.source is not None:
-            return f"{config.data.dataset}, {self.source}"
-        step = int(self.state.step)
-        return f"{config.data.dataset}, seed {config.seed}, step {step:,}"
+            return f"{name}, {self.source}"
+        return f"{name}, seed {config.seed}, step {int(self.state.step):,}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -121,6 +121,7 @@ def prepare(config: ExperimentConfig) -> Problem:
         next_batch=next_batch,
         data=dataset,
         example_indices=indices,
+        title=f"rotated {'MNIST' if dataset.name == 'mnist' else dataset.name}",
     )
 
 
