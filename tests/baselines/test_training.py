@@ -11,6 +11,7 @@ from vaells_jax import Batch
 from vaells_jax.baselines.hyperspherical import Hyperspherical
 from vaells_jax.baselines.training import (
     BaselineOptions,
+    _rate,
     divergence_weight,
     init_state,
     make_step,
@@ -89,6 +90,16 @@ def test_divergence_warms_up_evenly():
     weights = [float(divergence_weight(jnp.asarray(i), OPTIONS)) for i in range(6)]
     np.testing.assert_allclose(weights, [0.25, 0.5, 0.75, 1.0, 1.0, 1.0])
     assert float(divergence_weight(jnp.asarray(0), BaselineOptions())) == 1.0
+
+
+def test_rate_rises_stays_and_falls():
+    rate = _rate(BaselineOptions(rate=2.0, ramp_steps=4, decay_from=6, decay_steps=4))
+    found = [float(rate(jnp.asarray(i))) for i in (0, 1, 4, 6, 8, 10, 99)]
+    middle = 0.02 + 0.5 * (2.0 - 0.02)  # of the cosine
+    np.testing.assert_allclose(
+        found, [0.0, 0.5, 2.0, 2.0, middle, 0.02, 0.02], rtol=1e-5
+    )
+    assert _rate(BaselineOptions(rate=2.0)) == 2.0
 
 
 def test_normalised_gradients_do_not_feel_the_scale(points):

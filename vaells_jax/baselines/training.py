@@ -23,6 +23,7 @@ class BaselineOptions:
         rate: Adam's rate.
         beta1: Adam's decay of the first moment.
         beta2: Adam's decay of the second moment.
+        ramp_steps: Steps in which the rate rises evenly from 0 to `rate`.
         warm_up_steps: Steps in which the divergence's weight grows evenly from 0 to 1.
         decay_from: The step at which the rate begins to fall along a cosine.
         decay_steps: Steps in which it falls to a hundredth; 0 leaves it as it is.
@@ -33,6 +34,7 @@ class BaselineOptions:
     rate: float = 1e-3
     beta1: float = 0.9
     beta2: float = 0.999
+    ramp_steps: int = 0
     warm_up_steps: int = 0
     decay_from: int = 0
     decay_steps: int = 0
@@ -120,13 +122,21 @@ def divergence_weight(step: Array, options: BaselineOptions) -> Float[Array, ""]
     return jnp.minimum((step + 1) / options.warm_up_steps, 1.0)
 
 
-def _optimizer(options: BaselineOptions) -> optax.GradientTransformation:
+def _rate(options: BaselineOptions) -> optax.ScalarOrSchedule:
+    """Return the rate of each step: it rises, stays, and falls along a cosine."""
     rate: optax.ScalarOrSchedule = options.rate
     if options.decay_steps:
         fall = optax.cosine_decay_schedule(options.rate, options.decay_steps, 0.01)
         constant = optax.constant_schedule(options.rate)
         rate = optax.join_schedules([constant, fall], [options.decay_from])
-    adam = optax.adam(rate, b1=options.beta1, b2=options.beta2)
+    if options.ramp_steps:
+        after = rate if callable(rate) else optax.constant_schedule(options.rate)
+        return lambda step: after(step) * jnp.minimum(step / options.ramp_steps, 1.0)
+    return rate
+
+
+def _optimizer(options: BaselineOptions) -> optax.GradientTransformation:
+    adam = optax.adam(_rate(options), b1=options.beta1, b2=options.beta2)
     if not options.normalise_gradients:
         return adam
     unit = lambda g: g / (jnp.sqrt(jnp.sum(g**2)) + 1e-7)
