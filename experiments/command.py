@@ -4,6 +4,7 @@ import argparse
 import pathlib
 
 from experiments.devices import add_flags
+from experiments.models import MODELS
 from experiments.problem import Experiment
 
 PARTS = ("train", "evaluate", "figures")
@@ -38,7 +39,14 @@ def make_parser(experiment: Experiment) -> argparse.ArgumentParser:
         help="run N seeds, from --seed on, each in a folder of its own in the workdir, "
         "and report their median and spread",
     )  # fmt: skip
-    parser.set_defaults(table=False, published=None, only=None)
+    parser.set_defaults(table=False, published=None, only=None, model="vaells")
+    if experiment.compare is not None:
+        own = [] if experiment.evaluate is None else ["vaells"]
+        parser.add_argument(
+            "--model", choices=[*MODELS, *own, "all"], default=[*own, "all"][0],
+            help="train a model that VAELLS is compared with, or all side by side "
+            "(default workdir then: runs/NAME-PRESET-compared)",
+        )  # fmt: skip
     if experiment.published is not None:
         parser.add_argument(
             "--published", type=pathlib.Path, default=argparse.SUPPRESS, metavar="FILE",

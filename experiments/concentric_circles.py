@@ -4,23 +4,28 @@ python -m experiments.concentric_circles
 """
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.comparison import compare
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
+from experiments.plane_comparison import plane_comparison
+from experiments.plane_figures import draw_plane
+from experiments.plane_measures import measure
 from experiments.problem import Experiment, Problem, Run
 from experiments.records import merit
 from experiments.runner import main
-from experiments.two_dimensional import (
-    draw_plane,
-    latent_space,
-    make_problem,
-    measure,
+from experiments.two_dimensional import functions, make_problem
+from vaells_jax.data.synthetic import (
+    CIRCLE_RADII,
+    ManifoldDataset,
+    circle_point,
+    concentric_circles,
 )
-from vaells_jax.data.synthetic import CIRCLE_RADII, circle_point, concentric_circles
 from vaells_jax.evaluation import structure
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.types import LossWeights
@@ -82,26 +87,26 @@ def prepare(config: ExperimentConfig) -> Problem:
     return make_problem(config, "concentric_circles", concentric_circles)
 
 
-def manifold(run: Run, count: int = 2001) -> np.ndarray:
+def manifold(data: ManifoldDataset, count: int = 2001) -> np.ndarray:
     """Return the noiseless circles in the space of the data, `[2, count, 20]`."""
     angles = jnp.linspace(0.0, 2.0 * jnp.pi, count)
     circles = [
         circle_point(angles, jnp.full(count, label))
         for label in range(len(CIRCLE_RADII))
     ]
-    lift = np.asarray(run.problem.data.lift, np.float64)
+    lift = np.asarray(data.lift, np.float64)
     return np.asarray(circles, np.float64) @ lift.T
 
 
 def evaluate(run: Run) -> dict[str, Any]:
     """Measure how far the latents and the paths are those of two circles."""
-    data, space = run.problem.data, latent_space(run)
+    data, trained = run.problem.data, functions(run)
     train, test = (
-        np.asarray(space.encode(split.inputs)) for split in (data.train, data.test)
+        np.asarray(trained.encode(split.inputs)) for split in (data.train, data.test)
     )
     labels = np.asarray(data.test.labels)
     spreads = [structure.radius_spread(test[labels == label]) for label in (0, 1)]
-    return measure(run, manifold(run)) | {
+    return measure(run, manifold(run.problem.data)) | {
         "class_separation": merit(
             structure.class_separation(train, data.train.labels, test, labels),
             "share of test points whose nearest training latent is of their own circle",
@@ -121,6 +126,7 @@ def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:
     return draw_plane(run, folder, values=labels, value_name="circle")
 
 
+COMPARISON = plane_comparison(prepare, manifold, figure="Fig. 4", value_name="circle")
 EXPERIMENT = Experiment(
     name="concentric_circles",
     summary="Train VAELLS on two concentric circles, measure it and draw the paper's "
@@ -129,6 +135,7 @@ EXPERIMENT = Experiment(
     prepare=prepare,
     evaluate=evaluate,
     draw=draw,
+    compare=functools.partial(compare, COMPARISON),
 )
 
 if __name__ == "__main__":

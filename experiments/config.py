@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import json
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 import pydantic
 
@@ -129,21 +129,24 @@ class EvaluationConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ExperimentConfig:
-    """A run, resolved: equal configurations give equal results."""
+class RunConfig:
+    """What every model's run is decided by.
+
+    Attributes:
+        experiment: Name of the experiment.
+        preset: Name of its preset.
+        schedule: Length and phases.
+        seed: Random seed.
+        data: What is trained on.
+        log: How often the run is written down.
+    """
 
     experiment: str
     preset: str
     schedule: Schedule
     seed: int = 0
     data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
-    weights: LossWeights = LossWeights()
-    optimizer: OptimizerOptions = OptimizerOptions()
-    posterior_search: InferenceOptions = InferenceOptions(initial_range=(0.0, 1.0))
-    prior_search: InferenceOptions = InferenceOptions()
     log: LogConfig = LogConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
         """Raise a ValueError for a seed that JAX would not take."""
@@ -152,7 +155,22 @@ class ExperimentConfig:
             raise ValueError(f"seed must be below 2**31; got {self.seed}.")
 
 
-def override(config: ExperimentConfig, assignments: list[str]) -> ExperimentConfig:
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig(RunConfig):
+    """A run of VAELLS, resolved: equal configurations give equal results."""
+
+    model: ModelConfig = ModelConfig()
+    weights: LossWeights = LossWeights()
+    optimizer: OptimizerOptions = OptimizerOptions()
+    posterior_search: InferenceOptions = InferenceOptions(initial_range=(0.0, 1.0))
+    prior_search: InferenceOptions = InferenceOptions()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
+def override(config: Config, assignments: list[str]) -> Config:
     """Change fields by name, all together: `group.field=value`.
 
     Args:

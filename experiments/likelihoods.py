@@ -24,7 +24,9 @@ from vaells_jax.model.types import Batch
 @contextlib.contextmanager
 def progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a bar with the time left, once an evaluation has taken a few seconds."""
-    bar = tqdm(total=total, desc=f"  {name}", unit="digit", delay=5, dynamic_ncols=True)
+    bar = tqdm(
+        total=total, desc=f"  {name}", unit="example", delay=5, dynamic_ncols=True
+    )
     with bar:
         yield lambda count: bar.update(count) and None
 

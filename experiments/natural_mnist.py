@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.comparison import compare
 from experiments.config import (
     DataConfig,
     EvaluationConfig,
@@ -18,6 +19,8 @@ from experiments.config import (
     LogConfig,
     ModelConfig,
 )
+from experiments.curves import training_figures
+from experiments.digit_comparison import digit_comparison
 from experiments.digits import (
     NUM_POINTS,
     REACH,
@@ -31,19 +34,15 @@ from experiments.likelihoods import (
     progress,
 )
 from experiments.problem import Experiment, Problem, Run, gather
-from experiments.records import MetricsLog
 from experiments.runner import main
 from experiments.table import run_table
 from vaells_jax.data.batches import batch_indices, draw_anchors
 from vaells_jax.data.images import NUM_CLASSES, ImageDataset, load_images
 from vaells_jax.evaluation.figures import (
-    operator_eigenvalues,
-    operator_magnitudes,
     operator_path_rows,
     posterior_sample_grids,
     reconstruction_grid,
     save_figure,
-    training_curves,
 )
 from vaells_jax.evaluation.reconstruction import reconstruction_errors
 from vaells_jax.inference import InferenceOptions
@@ -208,7 +207,7 @@ def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:
         "reconstructions": _reconstructions(run),
         "posterior_samples": _posterior_samples(run),
         "operator_paths": _operator_paths(run),
-        **_curves(run),
+        **training_figures(run),
     }
     paths = []
     for name, figure in figures.items():
@@ -246,57 +245,13 @@ def _operator_paths(run):
     )
 
 
-def _curves(run):
-    """Draw what `metrics.jsonl` holds, each curve over the steps it was logged at."""
-    figures = {
-        "operator_eigenvalues": operator_eigenvalues(
-            run.state.params.operators,
-            title=f"Operator eigenvalues ({run.label})",
-        )
-    }
-    lines = MetricsLog.read(run.workdir / "metrics.jsonl")
-    if not lines:  # published weights come without one
-        return figures
-    after = [line for line in lines if line["phase"] != "warm_up"]
-    operator_steps = [line for line in after if line["phase"] == "operators"]
-    column = lambda rows, name: np.array([row[name] for row in rows])
-    steps = column(lines, "step")
-    figures |= {
-        "reconstruction_curve": training_curves(
-            steps,
-            {"reconstruction [nats]": column(lines, "reconstruction")},
-            warm_up_steps=run.problem.config.schedule.warm_up_steps,
-            title=f"Reconstruction ({run.label})",
-        ),
-        "operator_magnitudes": operator_magnitudes(
-            steps,
-            column(lines, "operator_norms"),
-            title=f"Operator norms ({run.label})",
-        ),
-    }
-    if operator_steps:
-        names = {
-            "transport objective [nats]": "transport_objective_before",
-            "-log p(z) [nats]": "prior",
-            "operator rate": "operator_rate",
-            "accepted steps": "operator_step_accepted",
-            "prior path length |c|": "prior_path_length",
-            "converged searches": "converged_searches",
-        }
-        figures["transport_curves"] = training_curves(
-            column(operator_steps, "step"),
-            {title: column(operator_steps, name) for title, name in names.items()},
-            title=f"Operator steps ({run.label})",
-        )
-    return figures
-
-
 def _one_of_each_class(data: ImageDataset):
     """Pick the first test image of each class."""
     labels = data.test.labels
     return np.stack([data.test.images[np.argmax(labels == c)] for c in range(10)])
 
 
+COMPARISON = digit_comparison(prepare, rotated=False)
 EXPERIMENT = Experiment(
     name="natural_mnist",
     summary="Train VAELLS on natural handwritten digits and draw the paper's figures.",
@@ -306,6 +261,7 @@ EXPERIMENT = Experiment(
     draw=draw,
     table=functools.partial(run_table, paper=FIGURE_6),
     published=published,
+    compare=functools.partial(compare, COMPARISON),
 )
 
 if __name__ == "__main__":

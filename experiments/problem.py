@@ -1,5 +1,6 @@
 """What an experiment is made of: its data, its model, its first state."""
 
+import argparse
 import dataclasses
 import pathlib
 from collections.abc import Callable
@@ -35,6 +36,7 @@ class Problem:
         data: Whatever evaluation and figures need.
         example_indices: Which training examples a step's batch is made of, or None
             where that cannot be said.
+        title: What to call the data in titles; None for the configuration's name.
     """
 
     config: ExperimentConfig
@@ -44,6 +46,7 @@ class Problem:
     next_batch: Callable[[int], Batch]
     data: Any
     example_indices: Callable[[int], Array] | None = None
+    title: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +75,10 @@ class Run:
     def label(self) -> str:
         """Name data set, seed and step, for titles; or whose weights they are."""
         config = self.problem.config
+        name = self.problem.title or config.data.dataset
         if self.source is not None:
-            return f"{config.data.dataset}, {self.source}"
-        step = int(self.state.step)
-        return f"{config.data.dataset}, seed {config.seed}, step {step:,}"
+            return f"{name}, {self.source}"
+        return f"{name}, seed {config.seed}, step {int(self.state.step):,}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,20 +91,21 @@ class Experiment:
         presets: Configurations by name; the first is the default.
         prepare: Loads the data that a configuration names.
         evaluate: Measures a run: figures of merit by name, each a dictionary with
-            `value`, `paper` (or None) and `meaning`.
-        draw: Writes a run's figures into a folder and names them.
+            `value`, `paper` (or None) and `meaning`; None where VAELLS has no part.
+        draw: Writes a run's figures into a folder and names them; or None, likewise.
         table: Does the parts asked for of each row of the paper's table, in folders of
             a working folder; or None where the paper has no table.
         published: Reads the authors' weights and puts their sizes into the
             configuration; or None where they published none.
+        compare: Does the parts asked for of other models, or of all (`--model`).
     """
 
     name: str
     summary: str
     presets: dict[str, ExperimentConfig]
     prepare: Callable[[ExperimentConfig], Problem]
-    evaluate: Callable[[Run], dict[str, Any]]
-    draw: Callable[[Run, pathlib.Path], list[pathlib.Path]]
+    evaluate: Callable[[Run], dict[str, Any]] | None = None
+    draw: Callable[[Run, pathlib.Path], list[pathlib.Path]] | None = None
     table: (
         Callable[
             [
@@ -119,6 +123,7 @@ class Experiment:
         Callable[[pathlib.Path, ExperimentConfig], tuple[ExperimentConfig, Params]]
         | None
     ) = None
+    compare: Callable[["Experiment", argparse.Namespace, Resources], None] | None = None
 
 
 def make_model(problem: Problem) -> Model:

@@ -107,9 +107,11 @@ def _parse(path, line):
     return found
 
 
-def merit(value: Any, meaning: str, **more: Any) -> dict[str, Any]:
-    """Describe a figure of merit of which the paper prints no value."""
-    return {"value": value, "paper": None, "meaning": meaning, **more}
+def merit(
+    value: Any, meaning: str, *, paper: float | None = None, **more: Any
+) -> dict[str, Any]:
+    """Describe a figure of merit beside the paper's value, where it prints one."""
+    return {"value": value, "paper": paper, "meaning": meaning, **more}
 
 
 def write_json(path: pathlib.Path, record: dict[str, Any]) -> None:

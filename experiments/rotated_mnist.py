@@ -9,7 +9,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from experiments.comparison import compare
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
+from experiments.digit_comparison import digit_comparison
 from experiments.problem import Experiment, Problem
 from experiments.rotated_results import draw, evaluate
 from experiments.runner import main
@@ -119,9 +121,11 @@ def prepare(config: ExperimentConfig) -> Problem:
         next_batch=next_batch,
         data=dataset,
         example_indices=indices,
+        title=f"rotated {'MNIST' if dataset.name == 'mnist' else dataset.name}",
     )
 
 
+COMPARISON = digit_comparison(prepare, rotated=True)
 EXPERIMENT = Experiment(
     name="rotated_mnist",
     summary="Train VAELLS on rotated digits, measure it and draw the paper's figures.",
@@ -129,6 +133,7 @@ EXPERIMENT = Experiment(
     prepare=prepare,
     evaluate=evaluate,
     draw=draw,
+    compare=functools.partial(compare, COMPARISON),
 )
 
 if __name__ == "__main__":

@@ -10,23 +10,21 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
+from experiments.curves import training_figures
 from experiments.digits import decode, encode, posterior_samples, sample_merits
 from experiments.identity import digit_judge
 from experiments.problem import Run
-from experiments.records import MetricsLog, merit
+from experiments.records import merit
 from vaells_jax import transport_path
 from vaells_jax.data.images import NUM_CLASSES
 from vaells_jax.data.rotation import rotations
 from vaells_jax.evaluation import structure
 from vaells_jax.evaluation.classifier import ClassifierOptions
 from vaells_jax.evaluation.figures import (
-    operator_eigenvalues,
-    operator_magnitudes,
     operator_path_rows,
     posterior_sample_grids,
     reconstruction_grid,
     save_figure,
-    training_curves,
 )
 from vaells_jax.evaluation.images import identity_preservation
 from vaells_jax.evaluation.turning import frequency_ratios, quarter_turn, turn_score
@@ -192,7 +190,7 @@ def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:
             turned, space.decode(space.encode(turned)),
             title=f"Test digits at all angles ({run.label})",
         ),
-        **_curves(run),
+        **training_figures(run),
     }  # fmt: skip
     for name, figure in figures.items():
         save_figure(figure, folder / f"{name}.png")
@@ -216,41 +214,3 @@ def _quarter_turn(run, space):
         run.problem.data.test.images[:NUM_CALIBRATION], space.longest,
         encode=space.encode, decode=space.decode, path=space.path, turn=turn,
     )  # fmt: skip
-
-
-def _curves(run):
-    """Draw what `metrics.jsonl` holds, each curve over the steps it was logged at."""
-    lines = MetricsLog.read(run.workdir / "metrics.jsonl")
-    moving = [line for line in lines if line["phase"] == "operators"]
-    column = lambda rows, name: np.array([row[name] for row in rows])
-    figures = {
-        "operator_eigenvalues": operator_eigenvalues(
-            run.state.params.operators, title=f"Operator eigenvalues ({run.label})"
-        )
-    }
-    if lines:
-        figures["operator_magnitudes"] = operator_magnitudes(
-            column(lines, "step"), column(lines, "operator_norms"),
-            title=f"Operator norms ({run.label})",
-        )  # fmt: skip
-        figures["reconstruction_curve"] = training_curves(
-            column(lines, "step"),
-            {"reconstruction [nats]": column(lines, "reconstruction")},
-            warm_up_steps=run.problem.config.schedule.warm_up_steps,
-            title=f"Reconstruction ({run.label})",
-        )
-    if moving:
-        names = {
-            "transport objective [nats]": "transport_objective_before",
-            "-log p(z) [nats]": "prior",
-            "operator rate": "operator_rate",
-            "accepted steps": "operator_step_accepted",
-            "prior path length |c|": "prior_path_length",
-            "converged searches": "converged_searches",
-        }
-        figures["transport_curves"] = training_curves(
-            column(moving, "step"),
-            {title: column(moving, name) for title, name in names.items()},
-            title=f"Operator steps ({run.label})",
-        )
-    return figures

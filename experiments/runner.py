@@ -48,6 +48,9 @@ def main(experiment: Experiment, argv: list[str] | None = None) -> int:
 def run_experiment(experiment: Experiment, arguments: argparse.Namespace) -> None:
     """Do the parts of an experiment that the arguments ask for, for each seed."""
     resources = claim(arguments)
+    if experiment.compare is not None and arguments.model != "vaells":
+        experiment.compare(experiment, arguments, resources)
+        return
     config = experiment.presets[arguments.preset]
     named = {"data.dataset": arguments.dataset, "seed": arguments.seed}
     assignments = [f"{name}={v}" for name, v in named.items() if v is not None]
@@ -147,10 +150,10 @@ def run_published(
 def _look(experiment, run, parts):
     """Evaluate and draw a run, as asked; returns its figures of merit, if any."""
     results: dict[str, Any] = {}
-    if "evaluate" in parts:
+    if "evaluate" in parts and experiment.evaluate is not None:
         results = experiment.evaluate(run)
         report(run, results)
-    if "figures" in parts:
+    if "figures" in parts and experiment.draw is not None:
         for path in experiment.draw(run, run.workdir / "figures"):
             print(f"  {path}")
     return results

@@ -4,17 +4,22 @@ python -m experiments.swiss_roll
 """
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.comparison import compare
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
+from experiments.plane_comparison import plane_comparison
+from experiments.plane_figures import draw_plane
+from experiments.plane_measures import measure
 from experiments.problem import Experiment, Problem, Run
 from experiments.runner import main
-from experiments.two_dimensional import draw_plane, make_problem, measure
-from vaells_jax.data.synthetic import swiss_roll, swiss_roll_point
+from experiments.two_dimensional import make_problem
+from vaells_jax.data.synthetic import ManifoldDataset, swiss_roll, swiss_roll_point
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.types import LossWeights
 from vaells_jax.training.optimizers import OptimizerOptions
@@ -81,15 +86,15 @@ def prepare(config: ExperimentConfig) -> Problem:
     return make_problem(config, "swiss_roll", swiss_roll)
 
 
-def manifold(run: Run, count: int = 4000) -> np.ndarray:
+def manifold(data: ManifoldDataset, count: int = 4000) -> np.ndarray:
     """Return the noiseless roll in the space of the data, `[1, count, 20]`."""
     plane = np.asarray(swiss_roll_point(jnp.linspace(0.0, 1.0, count)), np.float64)
-    return (plane @ np.asarray(run.problem.data.lift, float).T)[None]
+    return (plane @ np.asarray(data.lift, float).T)[None]
 
 
 def evaluate(run: Run) -> dict[str, Any]:
     """Measure how far the latents and the paths are those of a roll."""
-    return measure(run, manifold(run))
+    return measure(run, manifold(run.problem.data))
 
 
 def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -98,6 +103,9 @@ def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:
     return draw_plane(run, folder, values=positions, value_name="place along the roll")
 
 
+COMPARISON = plane_comparison(
+    prepare, manifold, figure="Fig. 2", value_name="place along the roll"
+)
 EXPERIMENT = Experiment(
     name="swiss_roll",
     summary="Train VAELLS on the swiss roll, measure it and draw the paper's figures.",
@@ -105,6 +113,7 @@ EXPERIMENT = Experiment(
     prepare=prepare,
     evaluate=evaluate,
     draw=draw,
+    compare=functools.partial(compare, COMPARISON),
 )
 
 if __name__ == "__main__":

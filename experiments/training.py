@@ -3,19 +3,30 @@
 import pathlib
 import shutil
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from experiments.config import RunConfig
 from experiments.devices import Resources
 from experiments.problem import Problem, Run, first_state, make_model
 from experiments.records import MetricsLog, write_json
+from vaells_jax.model.types import Batch
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.failure import Failure, NonFiniteLossError
-from vaells_jax.training.fit import fit, to_host, with_scale
+from vaells_jax.training.fit import (
+    choose_scale,
+    fit,
+    to_host,
+    transport_steps,
+    with_scale,
+)
 from vaells_jax.training.mesh import check_batch_size, place, replicated
+from vaells_jax.training.step import TrainState
 
 
 def train_or_restore(
@@ -38,13 +49,59 @@ def train_or_restore(
             cannot share a batch equally.
         NonFiniteLossError: If a step fails; `failed/` in the folder shows it.
     """
-    config = problem.config
-    if resources.mesh is not None:
-        check_batch_size(config.data.batch_size, resources.mesh)
-    key, _, view_key = jax.random.split(jax.random.key(config.seed), 3)
-    model, state = make_model(problem), first_state(problem)
-    if resources.mesh is not None:
-        state = place(state, replicated(resources.mesh))
+    config, model = problem.config, make_model(problem)
+    steps = transport_steps(
+        model=model, weights=config.weights, schedule=config.schedule,
+        optimizer=config.optimizer, mesh=resources.mesh,
+    )  # fmt: skip
+    scale = None
+    if config.model.latent_scale is None:
+        scale = choose_scale(problem.next_batch, model=model)
+    state = advance(
+        config, first_state(problem), problem.next_batch, workdir, train=train,
+        resources=resources, example_indices=problem.example_indices, make_step=steps,
+        after_warm_up=scale,
+    )  # fmt: skip
+    view_key = jax.random.split(jax.random.key(config.seed), 3)[2]
+    own = own_folder(workdir, resources)
+    model = with_scale(model, state)
+    return Run(problem, model, state, view_key, own, mesh=resources.mesh)
+
+
+def advance(
+    config: RunConfig,
+    state: TrainState,
+    next_batch: Callable[[int], Batch],
+    workdir: pathlib.Path,
+    *,
+    train: bool,
+    resources: Resources = Resources(),  # noqa: B008, frozen
+    example_indices: Callable[[int], jax.Array] | None = None,
+    on_save: Callable[[TrainState], None] | None = None,
+    **fitting: Any,
+) -> TrainState:
+    """Take any model from its newest checkpoint, or its first state, to the end.
+
+    Args:
+        config: Seed, schedule and logging.
+        state: The state at step 0.
+        next_batch: The batch of a step.
+        workdir: The run's folder; on several hosts they share it.
+        train: False only restores.
+        resources: The devices.
+        example_indices: Which examples make a step's batch, for reports of failures.
+        on_save: Called with every state that is saved.
+        **fitting: The model's own steps: `make_step` and `after_warm_up` of `fit`.
+
+    Raises:
+        ValueError: If `train` is False and there is no checkpoint, or the devices
+            cannot share a batch equally.
+        NonFiniteLossError: If a step fails; `failed/` in the folder shows it.
+    """
+    mesh = resources.mesh
+    if mesh is not None:
+        check_batch_size(config.data.batch_size, mesh)
+        state = place(state, replicated(mesh))
     checkpoints = Checkpoints(workdir / "checkpoints")
     if checkpoints.latest_step() is not None:
         state = checkpoints.restore(state)
@@ -52,12 +109,15 @@ def train_or_restore(
         raise ValueError(f"nothing to restore in {workdir}: train first.")
     own = own_folder(workdir, resources)
     if train and int(state.step) < config.schedule.steps:
-        state = _train(problem, model, key, state, checkpoints, own, resources)
+        try:
+            state = _train(
+                config, state, next_batch, checkpoints, own, resources, on_save,
+                **fitting,
+            )  # fmt: skip
+        except NonFiniteLossError as error:
+            raise _written_down(error, own, resources, example_indices) from error
     checkpoints.close()
-    if resources.mesh is not None:
-        state = jax.tree.map(jnp.asarray, to_host(state))
-    model = with_scale(model, state)
-    return Run(problem, model, state, view_key, own, mesh=resources.mesh)
+    return state if mesh is None else jax.tree.map(jnp.asarray, to_host(state))
 
 
 def own_folder(workdir: pathlib.Path, resources: Resources) -> pathlib.Path:
@@ -65,9 +125,11 @@ def own_folder(workdir: pathlib.Path, resources: Resources) -> pathlib.Path:
     return workdir / f"host-{resources.host}" if resources.host else workdir
 
 
-def _train(problem, model, key, state, checkpoints, workdir, resources):
+def _train(
+    config, state, next_batch, checkpoints, workdir, resources, on_save, **fitting
+):
     """Call `fit` with a progress bar and a log."""
-    config = problem.config
+    key = jax.random.split(jax.random.key(config.seed), 3)[0]
     first = int(state.step)
     if first:
         print(f"  going on from step {first:,} of {config.schedule.steps:,}")
@@ -87,32 +149,39 @@ def _train(problem, model, key, state, checkpoints, workdir, resources):
     def save(state):
         log.flush()
         checkpoints.save(state)
+        if on_save is not None:
+            on_save(state)
 
     try:
         return fit(
-            key, state, problem.next_batch, model=model, weights=config.weights,
-            schedule=config.schedule, optimizer=config.optimizer,
-            choose_scale=config.model.latent_scale is None, on_step=on_step,
+            key, state, next_batch, schedule=config.schedule, on_step=on_step,
             save=save, save_every=config.log.save_every, mesh=resources.mesh,
-            debug_nans=resources.debug_nans,
+            debug_nans=resources.debug_nans, **fitting,
         )  # fmt: skip
-    except NonFiniteLossError as error:
-        if error.failure is None:
-            raise
-        folder = workdir / "failed"
-        report_failure(folder, problem, error.failure)
-        words = [str(error), f"State, batch and report are in {folder}/."]
-        if error.failure.line is not None:
-            words.append(f"The first NaN: {error.failure.line}")
-        elif not resources.debug_nans:
-            words.append("With --debug-nans the same command names the line.")
-        raise NonFiniteLossError(" ".join(words), error.failure) from error
     finally:
         bar.close()
         log.close()
 
 
-def report_failure(folder: pathlib.Path, problem: Problem, failure: Failure) -> None:
+def _written_down(error, workdir, resources, example_indices):
+    """Write a failed step down; returns an error that says where."""
+    if error.failure is None:
+        return error
+    folder = workdir / "failed"
+    report_failure(folder, error.failure, example_indices)
+    words = [str(error), f"State, batch and report are in {folder}/."]
+    if error.failure.line is not None:
+        words.append(f"The first NaN: {error.failure.line}")
+    elif not resources.debug_nans:
+        words.append("With --debug-nans the same command names the line.")
+    return NonFiniteLossError(" ".join(words), error.failure)
+
+
+def report_failure(
+    folder: pathlib.Path,
+    failure: Failure,
+    example_indices: Callable[[int], jax.Array] | None,
+) -> None:
     """Write down a failed step.
 
     Leaves `report.json`, `batch.npz` and `state.npz`: the state before the step, its
@@ -121,8 +190,8 @@ def report_failure(folder: pathlib.Path, problem: Problem, failure: Failure) -> 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     index = None
-    if problem.example_indices is not None:
-        index = np.asarray(problem.example_indices(failure.step - 1))
+    if example_indices is not None:
+        index = np.asarray(example_indices(failure.step - 1))
     batch = {k: v for k, v in failure.batch._asdict().items() if v is not None}
     bad = {
         name: np.flatnonzero(~np.isfinite(value).reshape(len(value), -1).all(axis=1))

@@ -5,11 +5,11 @@ import pathlib
 
 import pydantic
 
-from experiments.config import ExperimentConfig
+from experiments.config import RunConfig
 from experiments.records import write_json
 
 
-def claim_workdir(workdir: pathlib.Path, config: ExperimentConfig) -> None:
+def claim_workdir(workdir: pathlib.Path, config: RunConfig) -> None:
     """Write `config.json` into a working folder, or check the one that is there.
 
     The evaluation's settings may differ, and are then written anew.
@@ -18,7 +18,7 @@ def claim_workdir(workdir: pathlib.Path, config: ExperimentConfig) -> None:
         ValueError: If the folder holds another configuration; names what differs.
     """
     path = workdir / "config.json"
-    resolved = json.loads(_ADAPTER.dump_json(config))
+    resolved = json.loads(pydantic.TypeAdapter(type(config)).dump_json(config))
     if path.exists():
         try:
             found = json.loads(path.read_text())
@@ -46,6 +46,3 @@ def _differences(found, wanted, prefix=""):
             )
     elif found != wanted:
         yield f"{prefix} is {json.dumps(found)} there, {json.dumps(wanted)} here"
-
-
-_ADAPTER = pydantic.TypeAdapter(ExperimentConfig)

@@ -6,10 +6,12 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-ORDER = ["operators", "inference", "model", "training", "evaluation", "data"]
+ORDER = [
+    "operators", "inference", "model", "training", "evaluation", "baselines", "data",
+]  # fmt: skip
 OWNERS = {
     "jaxopt": "vaells_jax/inference/lbfgs.py",
-    "flax.linen": "vaells_jax/model/networks.py",
+    "flax.linen": ("vaells_jax/model/networks.py", "vaells_jax/baselines/networks.py"),
     "torch": "vaells_jax/model/published.py",
     "orbax": "vaells_jax/training/checkpoints.py",
     "matplotlib": "vaells_jax/evaluation/figures/",

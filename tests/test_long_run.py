@@ -7,7 +7,7 @@ import jax
 from tests.training.test_fit import OPTIMIZER
 from tests.training.test_fit import SCHEDULE as SHORT
 from vaells_jax import LossWeights, init_state, make_train_step
-from vaells_jax.training.fit import fit
+from vaells_jax.training.fit import fit, transport_steps
 
 SCHEDULE = dataclasses.replace(SHORT, steps=200)
 
@@ -28,9 +28,10 @@ def test_nothing_is_left_over_and_each_phase_is_compiled_once(
         anchors=tiny_params.anchors, optimizer=OPTIMIZER,
     )  # fmt: skip
     fit(
-        jax.random.key(1), state, lambda step: tiny_batch, weights=LossWeights(),
+        jax.random.key(1), state, lambda step: tiny_batch, schedule=SCHEDULE,
+        make_step=transport_steps(**given, weights=LossWeights()),
         on_step=lambda *_: alive.append(len(jax.live_arrays())), save_every=50,
-        save=lambda state: None, **given,
+        save=lambda state: None,
     )  # fmt: skip
     assert [step._cache_size() for step in phases] == [1, 1, 1]
     assert max(alive[100:]) <= max(alive[60:100])  # whole turns of both phases

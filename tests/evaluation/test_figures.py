@@ -171,3 +171,37 @@ def test_no_global_figure_state_is_touched():
     assert "matplotlib.pyplot" not in sys.modules or not (
         sys.modules["matplotlib.pyplot"].get_fignums()
     )
+
+
+def test_models_side_by_side():
+    rng = np.random.default_rng(0)
+    grids = {
+        name: (rng.random((3, 28, 28)), rng.random((3, 8, 28, 28)))
+        for name in ("VAE", "VAELLS")
+    }
+    figure = figures.compared_sample_grids(grids, title="two models")
+    assert len(figure.axes) == 6
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["VAE", "VAELLS"]
+    # The centre stands in the middle of its square.
+    shown = np.asarray(figure.axes[1].images[0].get_array())
+    np.testing.assert_allclose(shown[30:58, 30:58], grids["VAELLS"][0][0])
+    with pytest.raises(ValueError, match="less than an odd square"):
+        figures.compared_sample_grids(
+            {"VAE": (np.zeros((1, 2, 2)), np.zeros((1, 7, 2, 2)))}, title=""
+        )
+
+
+def test_rows_of_images_and_curves_of_models():
+    rows = {"VAE": np.zeros((4, 28, 28)), "VampPrior": np.ones((4, 28, 28))}
+    figure = figures.image_rows(rows, title="rows")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(
+        rows
+    )
+    curves = {
+        "VAE": (np.array([1, 2, 3]), np.array([-500.0, -95.0, -90.0])),
+        "empty": (np.array([]), np.array([])),
+    }
+    (axes,) = figures.compared_curves(curves, title="bound").axes
+    low, high = axes.get_ylim()
+    assert -100 < low < -90 < high
+    assert axes.get_legend().get_texts()[0].get_text() == "VAE: -90.00 at the end"

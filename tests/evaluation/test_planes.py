@@ -38,7 +38,7 @@ def test_classes_differ_in_marker_and_have_a_legend():
     first, second = offsets(axes)
     np.testing.assert_array_equal(first, latents[::2])
     np.testing.assert_array_equal(second, latents[1::2])
-    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    texts = [text.get_text() for text in axes.figure.legends[0].get_texts()]
     assert texts == ["circle 1", "circle 2"]
 
 

@@ -18,7 +18,7 @@ TINY = {
 FIGURES = {
     "operator_eigenvalues.png", "operator_magnitudes.png", "posterior_samples.png",
     "posterior_samples_more.png", "reconstruction_curve.png", "reconstructions.png",
-    "rotation_paths.png",
+    "rotation_paths.png", "transport_curves.png",
 }  # fmt: skip
 MERITS = {
     "angle_monotonicity", "path_mse", "reconstruction_mse", "identity_preservation",
@@ -53,6 +53,7 @@ def test_examples_bring_their_own_anchors_once_the_warm_up_is_over():
         dataclasses.replace(PAPER, data=data, schedule=schedule)
     )
     assert problem.anchors is None
+    assert problem.title == "rotated digits"
     assert problem.next_batch(6).anchors is None
     batch = problem.next_batch(7)
     assert batch.inputs.shape == (5, 28, 28)

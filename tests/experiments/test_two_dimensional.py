@@ -10,7 +10,7 @@ import pytest
 from experiments import concentric_circles, swiss_roll
 from experiments.problem import Run, make_model
 from experiments.runner import main
-from experiments.two_dimensional import latent_space
+from experiments.two_dimensional import functions
 from vaells_jax.data.synthetic import CIRCLE_RADII
 from vaells_jax.model.starts import linear_start
 from vaells_jax.training.step import init_state
@@ -75,7 +75,7 @@ def perfect_circles(workdir):
     params = linear_start(state.params, problem.example_inputs, spread=0.7)
     # Latents are a linear picture z = G y of the plane; there J rotates by 90 degrees.
     plane = np.asarray(problem.data.train.latents, float)
-    encode = latent_space(
+    encode = functions(
         Run(problem, model, state.replace(params=params), jax.random.key(1), workdir)
     ).encode
     picture = np.linalg.lstsq(plane, np.asarray(encode(problem.example_inputs)))[0].T
@@ -89,7 +89,7 @@ def perfect_circles(workdir):
 @pytest.mark.slow
 def test_a_perfect_model_of_the_circles_measures_perfect(tmp_path):
     run = perfect_circles(pathlib.Path(tmp_path))
-    curves = concentric_circles.manifold(run)
+    curves = concentric_circles.manifold(run.problem.data)
     lift = np.linalg.pinv(np.asarray(run.problem.data.lift, float))
     radii = np.linalg.norm(curves @ lift.T, axis=-1)
     np.testing.assert_allclose(radii, np.outer(CIRCLE_RADII, np.ones(2001)), rtol=1e-5)

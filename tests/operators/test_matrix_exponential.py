@@ -43,6 +43,24 @@ def test_agrees_with_scipy_over_all_norms(kind, size, x64, dtype):
         assert error.max() < bound
 
 
+@pytest.mark.parametrize("size", [6, 10, 16])
+def test_one_matrix_moves_a_crowd_as_it_moves_each(size, dtype):
+    # More numbers than a processor's threads take at once, of paths as of points.
+    rng = np.random.default_rng(2)
+    B = rng.normal(size=(size, size))
+    A, times = 0.2 * (B - B.T), np.linspace(-3.0, 3.0, 7)
+    z = rng.normal(size=(80_000 // size, size))
+    full = np.stack([scipy.linalg.expm(t * A) for t in times])
+    points = jax.vmap(expm_action, (None, 0))
+    paths = jax.vmap(jax.vmap(lambda t, v: expm_action(t * A, v), (0, None)), (None, 0))
+    A, times, z = (x.astype(dtype) for x in (A, times, z))
+    found = jax.jit(points)(A, z)
+    np.testing.assert_allclose(found, z @ scipy.linalg.expm(A).T, atol=2e-4)
+    some = z[: 80_000 // size // 4]
+    wanted = np.einsum("tij,nj->nti", full, some)
+    np.testing.assert_allclose(jax.jit(paths)(times, some), wanted, atol=2e-4)
+
+
 @pytest.mark.parametrize("kind", ["dense", "symmetric"])
 def test_double_precision_agrees_with_forty_digits_at_norm_30(kind, x64):
     if not x64:

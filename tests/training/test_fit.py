@@ -9,7 +9,14 @@ import pytest
 from vaells_jax import LossWeights, init_state, make_train_step
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.failure import NonFiniteLossError
-from vaells_jax.training.fit import fit, latent_magnitude, to_host, with_scale
+from vaells_jax.training.fit import (
+    choose_scale,
+    fit,
+    latent_magnitude,
+    to_host,
+    transport_steps,
+    with_scale,
+)
 from vaells_jax.training.optimizers import OptimizerOptions, operator_step_state
 from vaells_jax.training.schedule import Schedule, phase_at
 
@@ -37,10 +44,15 @@ def next_batch(tiny_batch):
 
 @pytest.fixture
 def train(tiny_model, next_batch):
-    def run(state, schedule=SCHEDULE, next_batch=next_batch, **options):
+    def run(state, schedule=SCHEDULE, next_batch=next_batch, scale=False, **options):
+        if scale:
+            options["after_warm_up"] = choose_scale(next_batch, model=tiny_model)
+        steps = transport_steps(
+            model=tiny_model, weights=WEIGHTS, schedule=schedule, optimizer=OPTIMIZER
+        )
         return fit(
-            jax.random.key(3), state, next_batch, model=tiny_model, weights=WEIGHTS,
-            schedule=schedule, optimizer=OPTIMIZER, **options,
+            jax.random.key(3), state, next_batch, schedule=schedule, make_step=steps,
+            **options,
         )  # fmt: skip
 
     return run
@@ -60,7 +72,7 @@ class Killed(Exception):
 def test_resumed_run_is_the_uninterrupted_one_to_the_bit(
     stop, train, new_state, tmp_path
 ):
-    whole = train(new_state(), choose_scale=True)
+    whole = train(new_state(), scale=True)
     checkpoints = Checkpoints(tmp_path)
 
     def save(state):
@@ -69,13 +81,13 @@ def test_resumed_run_is_the_uninterrupted_one_to_the_bit(
             raise Killed
 
     with pytest.raises(Killed):
-        train(new_state(), choose_scale=True, save=save, save_every=1)
+        train(new_state(), scale=True, save=save, save_every=1)
     checkpoints.close()
     again = Checkpoints(tmp_path)
     restored = again.restore(new_state())
     again.close()
     assert int(restored.step) == stop
-    assert_same_bits(train(restored, choose_scale=True), whole)
+    assert_same_bits(train(restored, scale=True), whole)
 
 
 def test_phases_metrics_and_saves(train, new_state):
@@ -151,7 +163,7 @@ def test_scale_is_chosen_when_the_warm_up_ends(
     inputs = jnp.concatenate([next_batch(3 + i).inputs for i in range(16)])
     wanted = float(latent_magnitude(state.params, inputs, model=tiny_model))
     assert float(state.latent_scale) == tiny_model.latent_scale
-    chosen = train(state, dataclasses.replace(SCHEDULE, steps=4), choose_scale=True)
+    chosen = train(state, dataclasses.replace(SCHEDULE, steps=4), scale=True)
     np.testing.assert_allclose(chosen.latent_scale, wanted, rtol=1e-5)
     assert with_scale(tiny_model, chosen).latent_scale == float(chosen.latent_scale)
 

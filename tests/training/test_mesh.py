@@ -12,7 +12,7 @@ from vaells_jax.evaluation.importance import ImportanceOptions, log_marginal_lik
 from vaells_jax.evaluation.likelihood import estimate
 from vaells_jax.model.types import Batch
 from vaells_jax.training.checkpoints import Checkpoints
-from vaells_jax.training.fit import fit
+from vaells_jax.training.fit import choose_scale, fit, transport_steps
 from vaells_jax.training.mesh import (
     AXIS,
     make_mesh,
@@ -56,12 +56,16 @@ def new_state(tiny_model, tiny_params, batch):
 def train(tiny_model, new_state, batch):
     def run(devices):
         logged = []
-        state = fit(
-            jax.random.key(3), new_state(),
-            lambda step: batch._replace(inputs=batch.inputs + 0.01 * step),
+        mesh = make_mesh(jax.devices()[:devices]) if devices else None
+        next_batch = lambda step: batch._replace(inputs=batch.inputs + 0.01 * step)
+        steps = transport_steps(
             model=tiny_model, weights=LossWeights(), schedule=SCHEDULE,
-            optimizer=OPTIMIZER, choose_scale=True,
-            mesh=make_mesh(jax.devices()[:devices]) if devices else None,
+            optimizer=OPTIMIZER, mesh=mesh,
+        )  # fmt: skip
+        state = fit(
+            jax.random.key(3), new_state(), next_batch, schedule=SCHEDULE,
+            make_step=steps, mesh=mesh,
+            after_warm_up=choose_scale(next_batch, model=tiny_model),
             on_step=lambda step, phase, metrics: logged.append(metrics),
         )  # fmt: skip
         return state, logged

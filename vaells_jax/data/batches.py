@@ -100,6 +100,25 @@ def batch_indices(
     return _permute(jax.random.fold_in(key, epoch), positions, num_examples)
 
 
+def binarise(
+    key: Key[Array, ""], images: Float[Array, "*n height width"]
+) -> Float[Array, "*n height width"]:
+    """Draw binary pixels whose probabilities are the grey values.
+
+    With the step in the key, every step meets a new draw: dynamic binarisation
+    (Salakhutdinov and Murray, 2008).
+
+    Args:
+        key: the random key.
+        images: grey values in [0, 1].
+
+    Returns:
+        Zeros and ones of the images' number type.
+    """
+    drawn = jax.random.uniform(key, images.shape, images.dtype) < images
+    return drawn.astype(images.dtype)
+
+
 def _permute(
     key: Key[Array, ""], positions: Int[Array, " k"], size: int
 ) -> Int[Array, " k"]:

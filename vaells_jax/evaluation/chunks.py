@@ -11,13 +11,13 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import PRNGKeyArray
 
-from vaells_jax.model.types import Batch, Params
+from vaells_jax.model.types import Batch, PyTree
 from vaells_jax.training.mesh import place, replicated, split
 
 
 def in_chunks(
-    evaluate: Callable[[Params, PRNGKeyArray, Batch], Any],
-    params: Params,
+    evaluate: Callable[[Any, PRNGKeyArray, Batch], Any],
+    params: PyTree,
     key: PRNGKeyArray,
     batch: Batch,
     *,

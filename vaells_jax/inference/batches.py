@@ -12,7 +12,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from vaells_jax.inference.energy import Problem
 from vaells_jax.inference.gauss_newton import RUNNING, Lanes, iterate, start_lanes
@@ -51,6 +52,7 @@ def search_batch(
     initial: Float[Array, "B M"],
     searchable: Bool[Array, " B"],
     max_iterations: int,
+    damping: float | None = None,
 ) -> tuple[Array, ...]:
     """Minimise every pair's objective from its start.
 
@@ -59,6 +61,7 @@ def search_batch(
         initial: scaled coefficients to start from, shape [B M].
         searchable: pairs worth searching, shape [B].
         max_iterations: most trial steps of a pair.
+        damping: lambda to begin with; None for one that suits any start.
 
     Returns:
         Scaled coefficients [B M], objectives [B], status codes [B], iterations [B].
@@ -66,7 +69,7 @@ def search_batch(
 
     def search_block(initial, start, end, searchable):
         block = problem._replace(start=start, end=end)
-        return _search_block(block, initial, searchable, max_iterations)
+        return _search_block(block, initial, searchable, max_iterations, damping)
 
     columns = (initial, problem.start, problem.end, searchable)
     return in_blocks(search_block, columns, BLOCK)
@@ -92,7 +95,7 @@ def _join(column: Array, pairs: int) -> Array:
     return column.reshape(-1, *column.shape[2:])[:pairs]
 
 
-def _search_block(problem, initial, searchable, max_iterations):
+def _search_block(problem, initial, searchable, max_iterations, damping):
     pairs = initial.shape[0]
     width = lanes_per_chunk(pairs, problem.operators)
     chunked = lambda column: jnp.moveaxis(_split(column, width), 1, -1)
@@ -101,7 +104,8 @@ def _search_block(problem, initial, searchable, max_iterations):
     )
     chunk = lambda start, end: problem._replace(start=start, end=end)
     lanes = jax.lax.map(
-        lambda a: start_lanes(chunk(a[0], a[1]), a[2], a[3]), (start, end, u, usable)
+        lambda a: start_lanes(chunk(a[0], a[1]), a[2], a[3], damping),
+        (start, end, u, usable),
     )
     place = jnp.arange(lanes.energy.size).reshape(lanes.energy.shape)
 
@@ -122,17 +126,18 @@ def _search_block(problem, initial, searchable, max_iterations):
     lanes, _, _, place, _ = jax.lax.while_loop(
         unfinished, one_round, (lanes, start, end, place, jnp.float32(FIRST_ROUND))
     )
-    order = jnp.argsort(place.ravel())
+    index = jnp.arange(place.size, dtype=jnp.int32)
+    order = jnp.zeros_like(index).at[place.ravel()].set(index, unique_indices=True)
     flat = lambda x: jnp.moveaxis(x, -1, 1).reshape(order.size, *x.shape[1:-1])
     results = (lanes.u, lanes.energy, lanes.status, lanes.iterations)
-    return tuple(flat(x)[order][:pairs] for x in results)
+    return tuple(flat(x)[order[:pairs]] for x in results)
 
 
 def _compact(carry: tuple[Lanes, Array, Array, Array]):
     """Order lanes by the size of their generators, the finished ones last."""
     lanes = carry[0]
     size = jnp.sum(lanes.u * lanes.u, axis=1)
-    order = jnp.argsort(jnp.where(lanes.status == RUNNING, size, jnp.inf).ravel())
+    order = _rough_order(jnp.where(lanes.status == RUNNING, size, jnp.inf).ravel())
     leaves, structure = jax.tree.flatten(carry)
     rows = [jnp.moveaxis(x, -1, 1).reshape(order.size, -1) for x in leaves]
     moved = []
@@ -148,6 +153,19 @@ def _compact(carry: tuple[Lanes, Array, Array, Array]):
         for i, part in sorted(moved, key=lambda m: m[0])
     ]
     return jax.tree.unflatten(structure, restored)
+
+
+def _rough_order(size: Float[Array, " n"]) -> Int[Array, " n"]:
+    """Return the places of numbers from 0 to infinity, ordered by their first bits.
+
+    Such floats order as their bits do. With their last bits replaced by the places, one
+    sort of integers does: on a CPU it takes a quarter of the time of a sort of floats.
+    """
+    index = jnp.arange(size.size, dtype=jnp.uint32)
+    used = (1 << (size.size - 1).bit_length()) - 1
+    bits = jax.lax.bitcast_convert_type(size.astype(jnp.float32), jnp.uint32)
+    ordered = jax.lax.sort((bits & np.uint32(~used & 0xFFFFFFFF)) | index)
+    return (ordered & np.uint32(used)).astype(jnp.int32)
 
 
 def _to_chunks(part: Array, like: Array) -> Array:

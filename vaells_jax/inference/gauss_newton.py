@@ -85,9 +85,21 @@ class Lanes(NamedTuple):
 
 
 def start_lanes(
-    problem: Problem, u: Float[Array, "M W"], searchable: Bool[Array, " W"]
+    problem: Problem,
+    u: Float[Array, "M W"],
+    searchable: Bool[Array, " W"],
+    damping: float | None = None,
 ) -> Lanes:
-    """Evaluate the starts; lanes that cannot be searched are stalled at once."""
+    """Evaluate the starts; lanes that cannot be searched are stalled at once.
+
+    Args:
+        problem: the scaled search problems of W lanes.
+        u: scaled coefficients to start from, shape [M W].
+        searchable: lanes worth searching, shape [W].
+        damping: lambda to begin with; None for one that suits any start.
+    """
+    if damping is None:
+        damping = _first_damping(problem.operators)
     jet = energy_jet(problem, u, searchable)
     usable = jnp.isfinite(jet.energy)
     normal = jnp.where(usable, jet.normal, 0.0)
@@ -100,7 +112,7 @@ def start_lanes(
         secant=jnp.zeros_like(normal),
         miss=jnp.zeros_like(u),
         miss_scale=jnp.zeros_like(one),
-        damping=_first_damping(problem.operators) * one,
+        damping=damping * one,
         growth=2.0 * one,
         status=jnp.where(usable, RUNNING, STALLED),
         iterations=jnp.zeros(one.shape, int),

@@ -47,7 +47,11 @@ def convolutional_networks(latent_size: int) -> Networks:
 
 
 def init_networks(
-    key: PRNGKeyArray, networks: Networks, inputs: Float[Array, "B ..."]
+    key: PRNGKeyArray,
+    networks: Networks,
+    inputs: Float[Array, "B ..."],
+    *,
+    latent_size: int | None = None,
 ) -> tuple[PyTree, PyTree]:
     """Draw the parameters of encoder and decoder.
 
@@ -55,12 +59,15 @@ def init_networks(
         key: Random key.
         networks: The pair to initialise.
         inputs: Any batch of the data's shape.
+        latent_size: What the decoder takes, where the encoder gives something else.
 
     Returns:
         Encoder parameters and decoder parameters.
     """
     encoder_key, decoder_key = jax.random.split(key)
     latents, encoder = networks.encoder.init_with_output(encoder_key, inputs)
+    if latent_size is not None:
+        latents = jnp.zeros((inputs.shape[0], latent_size), inputs.dtype)
     return encoder, networks.decoder.init(decoder_key, latents)
 
 
@@ -112,7 +119,7 @@ class DenseNetwork(nn.Module):
     def __call__(self, inputs):
         """Map `[B, in]` to `[B, features]`."""
         _check_shape("inputs", inputs, (None,))
-        return _dense(nn.relu(_dense(inputs, self.hidden)), self.features)
+        return uniform_dense(nn.relu(uniform_dense(inputs, self.hidden)), self.features)
 
 
 class ConvolutionalEncoder(nn.Module):
@@ -140,7 +147,7 @@ class ConvolutionalEncoder(nn.Module):
                 bias_init=_bias_init(fan_in),
             )(x)
             x = nn.relu(x)
-        return _dense(x.reshape(x.shape[0], -1), self.latent_size)
+        return uniform_dense(x.reshape(x.shape[0], -1), self.latent_size)
 
 
 class ConvolutionalDecoder(nn.Module):
@@ -149,12 +156,7 @@ class ConvolutionalDecoder(nn.Module):
     @nn.compact
     def __call__(self, latents):
         """Map latents `[B, d]` to images `[B, 28, 28]` in [0, 1]."""
-        _check_shape("latents", latents, (None,))
-        x = nn.relu(_dense(latents, 7 * 7 * 64)).reshape(-1, 7, 7, 64)
-        x = nn.relu(TransposedConvolution(64, stride=1, padding=1)(x))
-        x = nn.relu(TransposedConvolution(64, stride=2, padding=2)(x))
-        x = nn.sigmoid(TransposedConvolution(1, stride=2, padding=1)(x))
-        return x[..., 0]
+        return nn.sigmoid(grow_images(latents))
 
 
 class DigitClassifier(nn.Module):
@@ -221,7 +223,16 @@ class TransposedConvolution(nn.Module):
         return y + bias[None, None, None, :]
 
 
-def _dense(inputs, features):
+def grow_images(latents):
+    """Apply the layers of Table 5's decoder up to its sigmoid, inside a module."""
+    _check_shape("latents", latents, (None,))
+    x = nn.relu(uniform_dense(latents, 7 * 7 * 64)).reshape(-1, 7, 7, 64)
+    x = nn.relu(TransposedConvolution(64, stride=1, padding=1)(x))
+    x = nn.relu(TransposedConvolution(64, stride=2, padding=2)(x))
+    return TransposedConvolution(1, stride=2, padding=1)(x)[..., 0]
+
+
+def uniform_dense(inputs, features):
     """Apply a dense layer, weights and biases uniform in +-1/sqrt(fan in)."""
     bias_init = _bias_init(inputs.shape[-1])
     return nn.Dense(features, kernel_init=_dense_init, bias_init=bias_init)(inputs)

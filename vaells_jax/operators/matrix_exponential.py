@@ -116,5 +116,10 @@ def _product(a, b):
         # By default accelerators would round float32 inputs.
         return jnp.matmul(a, b, precision="highest")
     if b.ndim == 1:
-        return jnp.sum(a * b[None], axis=1)
+        # Term by term: where one matrix meets many vectors, jaxlib 0.10.2 compiles a
+        # reduction that is wrong from the 32,768th number on (jax issue 39103).
+        total = a[:, 0] * b[0]
+        for j in range(1, a.shape[1]):
+            total = total + a[:, j] * b[j]
+        return total
     return jnp.sum(a[:, :, None] * b[None], axis=1)

@@ -26,6 +26,9 @@ from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Phase, Schedule, phase_at
 from vaells_jax.training.step import TrainState, TrainStep, make_train_step
 
+MakeStep = Callable[[Phase, TrainState], TrainStep]
+"""Builds the step of a phase, when it first comes, for the state it starts from."""
+
 SCALE_BATCHES = 16
 """Batches whose latents decide the latent scale."""
 
@@ -35,11 +38,9 @@ def fit(
     state: TrainState,
     next_batch: Callable[[int], Batch],
     *,
-    model: Model,
-    weights: LossWeights,
     schedule: Schedule,
-    optimizer: OptimizerOptions,
-    choose_scale: bool = False,
+    make_step: MakeStep,
+    after_warm_up: Callable[[TrainState], TrainState] | None = None,
     on_step: Callable[[int, Phase, dict[str, Any]], None] | None = None,
     save: Callable[[TrainState], None] | None = None,
     save_every: int = 1000,
@@ -56,11 +57,10 @@ def fit(
         state: Where to start; its buffers are donated.
         next_batch: The batch of a step, a pure function of its number; on several
             hosts each computes the whole batch and keeps its devices' share.
-        model: The static part; its latent scale is the state's.
-        weights: The table's weights.
         schedule: Length and phases.
-        optimizer: Rates.
-        choose_scale: Set the latent scale from the encoder when the warm-up ends.
+        make_step: The model's own steps, one for each phase (`transport_steps`), for
+            the same `mesh`.
+        after_warm_up: Changes the state once the warm-up is over (`choose_scale`).
         on_step: Called with step (from 1), phase and metrics as NumPy values.
         save: Called every `save_every` steps and at the end, after `on_step` has seen
             all steps up to the state's.
@@ -80,9 +80,7 @@ def fit(
     check_count("save_every", save_every)
     if mesh is not None:
         key, state = (place(x, replicated(mesh)) for x in (key, state))
-    stepper = _Stepper(
-        key, next_batch, model, weights, schedule, optimizer, choose_scale, mesh
-    )
+    stepper = _Stepper(key, next_batch, schedule, make_step, after_warm_up, mesh)
     kept = to_host(state)
     pending: tuple[int, Phase, dict[str, Any]] | None = None
 
@@ -119,17 +117,15 @@ class _Stepper:
 
     key: PRNGKeyArray
     next_batch: Callable[[int], Batch]
-    model: Model
-    weights: LossWeights
     schedule: Schedule
-    optimizer: OptimizerOptions
-    choose_scale: bool
+    make_step: MakeStep
+    after_warm_up: Callable[[TrainState], TrainState] | None
     mesh: Mesh | None
     _steps: dict[Phase, TrainStep] = dataclasses.field(default_factory=dict)
 
     def advance(self, step, state):
         """Take the step with this number, counted from 0."""
-        state = self._scaled(step, state)
+        state = self._changed(step, state)
         return self._compiled(step, state)(state, self.key, self._batch(step))
 
     def failure(self, kept, step, terms, debug_nans):
@@ -144,7 +140,7 @@ class _Stepper:
         state = self._placed(kept)
         for before in range(int(kept.step), step - 1):
             state, _ = self.advance(before, state)
-        state = self._scaled(step - 1, state)
+        state = self._changed(step - 1, state)
         kept, phase = to_host(state), phase_at(step - 1, self.schedule)
         take, batch = self._compiled(step - 1, state), self._batch(step - 1)
         line = first_nan(take, state, self.key, batch) if debug_nans else None
@@ -167,37 +163,73 @@ class _Stepper:
 
     def _compiled(self, step, state):
         phase = phase_at(step, self.schedule)
-        if phase not in self._steps:  # to look at the scale is to wait for the state
-            self._steps[phase] = make_train_step(
-                model=with_scale(self.model, state),
-                weights=self.weights,
-                schedule=self.schedule,
-                optimizer=self.optimizer,
-                phase=phase,
-                mesh=self.mesh,
-            )
+        if phase not in self._steps:  # what is made may look at the state: that waits
+            self._steps[phase] = self.make_step(phase, state)
         return self._steps[phase]
 
-    def _scaled(self, step, state):
-        """Choose the latent scale, if this is the step to do it."""
-        if not self.choose_scale or step != self.schedule.warm_up_steps:
+    def _changed(self, step, state):
+        """Change the state, if this is the step after the warm-up."""
+        if self.after_warm_up is None or step != self.schedule.warm_up_steps:
             return state
-        numbers = range(step, step + SCALE_BATCHES)
-        batches = [np.asarray(self.next_batch(i).inputs) for i in numbers]
-        params = to_host(state.params)
-        scale = latent_magnitude(params, jnp.concatenate(batches), model=self.model)
-        if not (math.isfinite(scale) and scale > 0):
-            raise NonFiniteLossError(
-                f"the latents' magnitude after the warm-up is {scale}; no scale fits "
-                "it."
-            )
-        scale = self._placed(jnp.asarray(scale, state.latent_scale.dtype))
-        return state.replace(latent_scale=scale)
+        return self._placed(self.after_warm_up(to_host(state)))
 
 
 def to_host(tree: Any) -> Any:
     """Copy arrays, whole on every host, to NumPy's; device buffers are free to go."""
     return jax.tree.map(np.array, jax.device_get(tree))
+
+
+def transport_steps(
+    *,
+    model: Model,
+    weights: LossWeights,
+    schedule: Schedule,
+    optimizer: OptimizerOptions,
+    mesh: Mesh | None = None,
+) -> MakeStep:
+    """Return VAELLS's steps for `fit`.
+
+    Args:
+        model: The static part; its latent scale is the state's.
+        weights: The table's weights.
+        schedule: Phases' factors and the warm-up's length.
+        optimizer: Rates.
+        mesh: Devices that share each batch; None for one device.
+    """
+
+    def make_step(phase: Phase, state: TrainState) -> TrainStep:
+        return make_train_step(
+            model=with_scale(model, state),
+            weights=weights,
+            schedule=schedule,
+            optimizer=optimizer,
+            phase=phase,
+            mesh=mesh,
+        )
+
+    return make_step
+
+
+def choose_scale(
+    next_batch: Callable[[int], Batch], *, model: Model
+) -> Callable[[TrainState], TrainState]:
+    """Return what sets a state's latent scale from its encoder, for `fit`.
+
+    The function raises a NonFiniteLossError where the latents fit no scale.
+    """
+
+    def choose(state: TrainState) -> TrainState:
+        step = int(state.step)
+        numbers = range(step, step + SCALE_BATCHES)
+        batches = [np.asarray(next_batch(i).inputs) for i in numbers]
+        scale = latent_magnitude(state.params, jnp.concatenate(batches), model=model)
+        if not (math.isfinite(scale) and scale > 0):
+            raise NonFiniteLossError(
+                f"the latents' magnitude after warm-up is {scale}: no scale fits."
+            )
+        return state.replace(latent_scale=np.asarray(scale, state.latent_scale.dtype))  # type: ignore[attr-defined]
+
+    return choose
 
 
 def with_scale(model: Model, state: TrainState) -> Model:

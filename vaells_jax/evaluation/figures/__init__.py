@@ -6,17 +6,23 @@ are those of Okabe and Ito, told apart by colour-blind eyes and in grey print.
 
 from vaells_jax.evaluation.figures.canvas import save_figure
 from vaells_jax.evaluation.figures.curves import (
+    compared_curves,
     operator_eigenvalues,
     operator_magnitudes,
     training_curves,
 )
 from vaells_jax.evaluation.figures.images import (
+    compared_sample_grids,
+    image_rows,
     operator_path_rows,
     posterior_sample_grids,
     reconstruction_grid,
 )
 
 __all__ = [
+    "compared_curves",
+    "compared_sample_grids",
+    "image_rows",
     "operator_eigenvalues",
     "operator_magnitudes",
     "operator_path_rows",

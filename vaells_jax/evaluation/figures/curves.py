@@ -80,6 +80,39 @@ def training_curves(
     return figure
 
 
+def compared_curves(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, title: str
+) -> Figure:
+    """Show one quantity of several models over their training steps.
+
+    Args:
+        curves: each model's name, its logged steps and the values there.
+        title: the figure's title, with the quantity and its unit.
+
+    Returns:
+        The figure, one axes; values far below the last ones are cut off.
+    """
+    figure = new_figure(PAGE_WIDTH, 3.0, title)
+    axes = figure.subplots()
+    plain_axes(axes)
+    for index, (name, (steps, values)) in enumerate(curves.items()):
+        label = f"{name}: {values[-1]:.2f} at the end" if len(values) else name
+        axes.plot(
+            steps, values, _DASHES[index % len(_DASHES)], label=label, lw=1.4,
+            color=PALETTE[index % len(PALETTE)],
+            marker=_MARKERS[index % len(_MARKERS)], ms=3,
+        )  # fmt: skip
+    ends = [values[-1] for _, values in curves.values() if len(values)]
+    if ends:
+        low, high = min(ends), max(np.max(v) for _, v in curves.values() if len(v))
+        room = max(high - low, 1.0)
+        axes.set_ylim(low - 2.0 * room, high + 0.3 * room)
+    axes.set_xlabel("training step", fontsize=LABEL_SIZE)
+    axes.tick_params(labelsize=TICK_SIZE)
+    axes.legend(fontsize=TICK_SIZE)
+    return figure
+
+
 def operator_magnitudes(
     steps: Shaped[Array | np.ndarray, " t"],
     norms: Float[Array | np.ndarray, "t m"],

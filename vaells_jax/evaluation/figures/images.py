@@ -1,6 +1,7 @@
 """Figures of images: reconstructions, posterior samples, operators' paths."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -79,6 +80,79 @@ def posterior_sample_grids(
     Raises:
         ValueError: for shapes that disagree, and a number that fills no square.
     """
+    tiles = _sample_tiles(centres, samples)
+    side = tiles.shape[1]
+    columns = min(len(tiles), 5 if len(tiles) % 5 == 0 else 4)
+    rows = math.ceil(len(tiles) / columns)
+    panel = min(max(PAGE_WIDTH / columns, _LEAST_TILE * side), 3.2)
+    figure = new_figure(panel * columns, panel * rows + 0.4, title, pad=0.08)
+    all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, grid in zip(all_axes, tiles, strict=False):
+        show_tiles(axes, grid)
+        frame_tiles(axes, grid.shape, column=side // 2, row=side // 2)
+    for axes in all_axes[len(tiles) :]:
+        axes.remove()
+    return figure
+
+
+def image_rows(
+    rows: Mapping[str, Float[Array | np.ndarray, "n height width"]], *, title: str
+) -> Figure:
+    """Show a row of images under each name, as many in each.
+
+    Args:
+        rows: a name for each row, and its images.
+        title: the figure's title.
+
+    Returns:
+        The figure, one axes.
+    """
+    tiles = np.stack([np.asarray(images) for images in rows.values()])
+    side = (PAGE_WIDTH - 1.2) / tiles.shape[1]
+    figure = new_figure(PAGE_WIDTH, side * len(tiles) + 0.6, title)
+    axes = figure.subplots()
+    show_tiles(axes, tiles)
+    tick_tiles(axes, tiles.shape, rows=list(rows))
+    return figure
+
+
+def compared_sample_grids(
+    models: Mapping[
+        str,
+        tuple[
+            Float[Array | np.ndarray, "n height width"],
+            Float[Array | np.ndarray, "n s height width"],
+        ],
+    ],
+    *,
+    title: str,
+) -> Figure:
+    """Show several models' posterior samples side by side: Figs. 5, 6 (R), 10, 11.
+
+    Args:
+        models: a name for each column, with decoded centres and samples around them
+            (see `posterior_sample_grids`), of the same examples.
+        title: the figure's title.
+
+    Returns:
+        The figure: a row an example, a column a model.
+    """
+    grids = {name: _sample_tiles(*pair) for name, pair in models.items()}
+    count = len(next(iter(grids.values())))
+    panel = PAGE_WIDTH / len(grids)
+    figure = new_figure(PAGE_WIDTH, panel * count + 0.7, title, pad=0.06)
+    for row, axes_row in enumerate(figure.subplots(count, len(grids), squeeze=False)):
+        for axes, (name, tiles) in zip(axes_row, grids.items(), strict=True):
+            show_tiles(axes, tiles[row])
+            side = tiles.shape[1]
+            frame_tiles(axes, tiles[row].shape, column=side // 2, row=side // 2)
+            if row == 0:
+                axes.set_title(name, fontsize=LABEL_SIZE, parse_math=False)
+    return figure
+
+
+def _sample_tiles(centres, samples):
+    """Put each centre in the middle of a square of its samples, `[n, s, s, H, W]`."""
     centres, samples = np.asarray(centres), np.asarray(samples)
     expected = (*samples.shape[:1], *samples.shape[2:])
     if samples.ndim != 4 or centres.shape != expected or not len(centres):
@@ -93,20 +167,8 @@ def posterior_sample_grids(
             f"samples: got {count} for each example, "
             "wanted one less than an odd square: 8, 24, 48"
         )
-    middle = count // 2
-    tiles = np.insert(samples, middle, centres, axis=1)
-    tiles = tiles.reshape(len(tiles), side, side, *tiles.shape[2:])
-    columns = min(len(tiles), 5 if len(tiles) % 5 == 0 else 4)
-    rows = math.ceil(len(tiles) / columns)
-    panel = min(max(PAGE_WIDTH / columns, _LEAST_TILE * side), 3.2)
-    figure = new_figure(panel * columns, panel * rows + 0.4, title, pad=0.08)
-    all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, grid in zip(all_axes, tiles, strict=False):
-        show_tiles(axes, grid)
-        frame_tiles(axes, grid.shape, column=side // 2, row=side // 2)
-    for axes in all_axes[len(tiles) :]:
-        axes.remove()
-    return figure
+    tiles = np.insert(samples, count // 2, centres, axis=1)
+    return tiles.reshape(len(tiles), side, side, *tiles.shape[2:])
 
 
 def operator_path_rows(

@@ -55,7 +55,7 @@ def embeddings(
                 f"panels: got {np.shape(points)} points in {name!r} for "
                 f"{values.shape} values, wanted [n, 2] and [n]"
             )
-    figure = new_figure(PAGE_WIDTH, PAGE_WIDTH / len(panels) + 0.4, title)
+    figure = new_figure(PAGE_WIDTH, PAGE_WIDTH / len(panels) + 0.6, title)
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     shown = None
     for axes, (name, points) in zip(all_axes, panels.items(), strict=True):
@@ -63,7 +63,12 @@ def embeddings(
         shown = _draw_points(axes, points, values, value_name)
         _frame(axes, points, name)
     if shown is None:
-        all_axes[0].legend(fontsize=TICK_SIZE)
+        # Below: on small panels it would hide points.
+        handles, labels = all_axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=len(labels),
+            fontsize=TICK_SIZE,
+        )  # fmt: skip
     else:
         bar = figure.colorbar(shown, ax=all_axes, shrink=0.8)
         bar.set_label(value_name, fontsize=LABEL_SIZE)

@@ -1,0 +1,172 @@
+"""How well any model of the plane's manifolds has learned them, and its operators."""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.problem import Run
+from experiments.records import merit
+from experiments.two_dimensional import (
+    NUM_PATHS,
+    NUM_SAMPLES,
+    TOLERANCE,
+    anchor_pairs,
+    draw_pairs,
+    widened,
+)
+from vaells_jax.baselines.protocol import LatentModel
+from vaells_jax.data.synthetic import ManifoldDataset
+from vaells_jax.evaluation import structure
+from vaells_jax.evaluation.alignment import affine_error
+
+
+def measure(run: Run, curves: np.ndarray) -> dict[str, Any]:
+    """Measure what both experiments have in common.
+
+    Args:
+        run: A trained run.
+        curves: The noiseless manifold in the space of the data, a curve a class.
+
+    Returns:
+        Figures of merit by name, for `results.json`.
+    """
+    data, trained = run.problem.data, widened(run)
+    latents = np.asarray(trained.encode(data.test.inputs))
+    spectrum = structure.spectrum(run.state.params.operators)
+    correlations, residual = _orbits(data, trained, latents, spectrum)
+    return {
+        "orbit_rank_correlation": merit(
+            float(np.min(correlations)),
+            "Spearman of position and coefficient from one anchor of a class along the "
+            "dominant operator's orbit, test points (on circles one turn from the "
+            "anchor on, 1/40 left out at its ends); the least of the classes",
+            per_class=correlations,
+        ),
+        "transport_residual": merit(
+            residual,
+            "median distance of encoded test points to the closest anchor's orbit of "
+            "the dominant operator, over their norms",
+        ),
+        **model_merits(trained, data, curves, run.key),
+        "prior_coefficient_scale": merit(
+            np.asarray(trained.coefficient_scale).tolist(),
+            "Laplace scale of each operator's coefficients in prior samples",
+        ),
+        "rotation_purity": merit(
+            spectrum.rotation_purity, "|Re| / |Im| of the dominant operator"
+        ),
+        "dominant_operator_share": merit(
+            spectrum.dominant_share, "of the sum of the operators' norms"
+        ),
+        "operator_norms": merit(spectrum.norms.tolist(), "Frobenius norms"),
+        "operator_eigenvalues": merit(
+            [
+                [[float(value.real), float(value.imag)] for value in values]
+                for values in spectrum.eigenvalues
+            ],
+            "of each operator, real and imaginary parts",
+        ),
+    }
+
+
+def model_merits(
+    trained: LatentModel, data: ManifoldDataset, curves: np.ndarray, key: jax.Array
+) -> dict[str, Any]:
+    """Measure what any model has: paths, a prior, a picture of the plane.
+
+    Args:
+        trained: The model as functions.
+        data: The data set.
+        curves: The noiseless manifold in the space of the data, a curve a class.
+        key: Random key of the prior's samples.
+    """
+    samples = trained.sample_prior(jax.random.clone(key), NUM_SAMPLES)
+    prior = structure.prior_score(
+        np.asarray(trained.decode(samples)), curves, tolerance=TOLERANCE
+    )
+    latents = trained.encode(data.test.inputs)
+    outputs = np.asarray(trained.decode(latents), float)
+    return {
+        **_path_merits(trained, data, curves),
+        "prior_precision": merit(
+            prior.precision,
+            f"share of {NUM_SAMPLES:,} decoded prior samples within 3 noise widths "
+            f"({TOLERANCE:.3g}) of the manifold",
+        ),
+        "prior_coverage": merit(
+            prior.coverage, "share of 100 equal arcs that such samples reach"
+        ),
+        "reconstruction_error": merit(
+            _relative_error(outputs, np.asarray(data.test.inputs, float)),
+            "RMS error of decoded latent means, test points, over the data's RMS",
+        ),
+        "affine_error": merit(
+            affine_error(np.asarray(latents), np.asarray(data.test.latents)),
+            "what the best affine map from test latents leaves of the true points in "
+            "the plane: RMS of the rest over the RMS about their mean",
+        ),
+    }
+
+
+def _path_merits(trained, data, curves):
+    """Measure the model's own paths and straight ones between test points."""
+    starts, ends, labels = draw_pairs(data, NUM_PATHS)
+    score = functools.partial(
+        structure.path_score, starts, ends, labels,
+        encode=trained.encode, decode=trained.decode, curves=curves,
+    )  # fmt: skip
+    paths, straight = score(path=trained.path), score(path=structure.straight_path)
+    found = {
+        "path_error": merit(
+            paths.error,
+            f"RMS distance of {NUM_PATHS} decoded paths between test points to the "
+            "noiseless manifold, over the data's RMS",
+        ),
+        "linear_path_error": merit(straight.error, "the same of straight latent lines"),
+    }
+    if len(curves) > 1:
+        found["path_class_preservation"] = merit(
+            paths.class_preservation,
+            "share of the paths that stay nearest to their own curve",
+        )
+        found["linear_path_class_preservation"] = merit(
+            straight.class_preservation, "the same of straight latent lines"
+        )
+    return found
+
+
+def _orbits(data, trained, latents, spectrum):
+    """Return each class's rank correlation and the median transport residual."""
+    turning = abs(spectrum.eigenvalues[spectrum.dominant, 0].imag)
+    starts, ends = anchor_pairs(data, trained, latents)
+    found, reached = (
+        np.asarray(x) for x in trained.search(starts, ends, operator=spectrum.dominant)
+    )
+    count = data.anchors.shape[1]
+    residuals = structure.relative_residuals(latents, reached.reshape(-1, count, 2))
+    middle = count // 2
+    coefficients = found.reshape(-1, count)[:, middle]
+    labels, positions = np.asarray(data.test.labels), np.asarray(data.test.positions)
+    closed = data.anchors.shape[0] > 1
+    if closed and turning:
+        # Whole turns lead to the same point: count from the anchor on, one way round.
+        coefficients = coefficients % (2 * np.pi / turning)
+    correlations = []
+    for label in np.unique(labels):
+        chosen = labels == label
+        offset = positions[chosen] - float(data.anchor_positions[label, middle])
+        kept = np.full(offset.shape, True)
+        if closed:
+            offset = offset % (2 * np.pi)
+            # Beside the anchor, noise decides whether a point comes first or last.
+            kept = np.abs(offset - np.pi) < 0.95 * np.pi
+        correlations.append(
+            structure.rank_correlation(offset[kept], coefficients[chosen][kept])
+        )
+    return correlations, float(np.median(residuals))
+
+
+def _relative_error(outputs, inputs):
+    return float(np.sqrt(np.sum((outputs - inputs) ** 2) / np.sum(inputs**2)))

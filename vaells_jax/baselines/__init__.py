@@ -1,0 +1,1 @@
+"""The compared models: VAE, hyperspherical VAE, VampPrior; and VAELLS beside them."""

@@ -1,0 +1,107 @@
+"""What a compared model is made of: a posterior, a prior and a likelihood.
+
+A model is a frozen record (static under `jit`) whose functions take one example;
+`elbo.py` maps them over samples and examples. A new model is a subclass that says what
+its posterior and its prior are.
+"""
+
+import abc
+import dataclasses
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from vaells_jax.baselines.likelihoods import Likelihood
+from vaells_jax.baselines.protocol import straight_line
+from vaells_jax.model.networks import Networks
+from vaells_jax.model.types import PyTree
+
+Posterior = Any
+"""A posterior's parameters, whatever a model makes of its encoder's outputs."""
+
+
+class BaselineParams(NamedTuple):
+    """Everything that training changes.
+
+    Attributes:
+        encoder: The encoder network's parameters.
+        decoder: The decoder network's parameters.
+        prior: A learned prior's parameters, or None.
+    """
+
+    encoder: PyTree
+    decoder: PyTree
+    prior: PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline(abc.ABC):
+    """A variational autoencoder; its subclasses are the compared models.
+
+    Attributes:
+        networks: Encoder, to `encoder_size(latent_size)` features, and decoder.
+        latent_size: Entries of a latent.
+        likelihood: What the decoder's outputs mean.
+    """
+
+    networks: Networks
+    latent_size: int
+    likelihood: Likelihood = Likelihood()
+
+    @staticmethod
+    @abc.abstractmethod
+    def encoder_size(latent_size: int) -> int:
+        """Return how many features the encoder must give."""
+
+    @abc.abstractmethod
+    def posterior(self, outputs: Float[Array, " e"]) -> Posterior:
+        """Read the posterior's parameters off the encoder's outputs."""
+
+    @abc.abstractmethod
+    def centre(self, posterior: Posterior) -> Float[Array, " d"]:
+        """Return the latent that stands for the posterior, its mean or direction."""
+
+    @abc.abstractmethod
+    def draw(self, key: PRNGKeyArray, posterior: Posterior) -> Float[Array, " d"]:
+        """Draw a latent, differentiable in the posterior's parameters."""
+
+    @abc.abstractmethod
+    def log_posterior(
+        self, z: Float[Array, " d"], posterior: Posterior
+    ) -> Float[Array, ""]:
+        """Return log q(z|x) in nats."""
+
+    @abc.abstractmethod
+    def log_prior(self, z: Float[Array, " d"], prior: Any) -> Float[Array, ""]:
+        """Return log p(z) in nats; `prior` is what `prior` returns."""
+
+    @abc.abstractmethod
+    def draw_prior(self, key: PRNGKeyArray, prior: Any) -> Float[Array, " d"]:
+        """Draw a latent from the prior."""
+
+    def divergence(
+        self, z: Float[Array, " d"], posterior: Posterior, prior: Any
+    ) -> Float[Array, ""]:
+        """Return KL(q(z|x), p(z)) in nats; here its estimate from one sample."""
+        return self.log_posterior(z, posterior) - self.log_prior(z, prior)
+
+    def widen(self, posterior: Posterior, factor: float) -> Posterior:
+        """Widen a posterior's deviation by a factor, for figures of its samples."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how.")
+
+    def init_prior(self, key: PRNGKeyArray, inputs: Float[Array, "n ..."]) -> PyTree:
+        """Draw the first parameters of a learned prior from the training data."""
+        del key, inputs
+
+    def prior(self, params: BaselineParams) -> Any:
+        """Prepare what `log_prior` wants, once for a whole batch."""
+        del params
+
+    def path(
+        self,
+        starts: Float[Array, "P d"],
+        ends: Float[Array, "P d"],
+        times: Float[Array, " T"],
+    ) -> Float[Array, "P T d"]:
+        """Join pairs of latents."""
+        return straight_line(starts, ends, times)

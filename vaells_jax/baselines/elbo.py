@@ -1,0 +1,112 @@
+"""The evidence lower bound of any compared model: the one place that batches."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from vaells_jax.baselines.base import Baseline, BaselineParams, Posterior
+from vaells_jax.model.networks import decode, encode, init_networks
+
+
+class ElboTerms(NamedTuple):
+    """The negative bound's terms in nats, averaged over the batch."""
+
+    reconstruction: Float[Array, ""]  # -log p(x|z), with its constant
+    divergence: Float[Array, ""]  # KL(q(z|x), p(z))
+
+
+def init_params(
+    key: PRNGKeyArray, inputs: Float[Array, "n ..."], *, model: Baseline
+) -> BaselineParams:
+    """Draw a model's first parameters.
+
+    Args:
+        key: Random key.
+        inputs: Training data: their shape, and where a prior starts from.
+        model: What to draw for.
+    """
+    network_key, prior_key = jax.random.split(key)
+    encoder, decoder = init_networks(
+        network_key, model.networks, inputs[:2], latent_size=model.latent_size
+    )
+    return BaselineParams(encoder, decoder, model.init_prior(prior_key, inputs))
+
+
+def posteriors(
+    params: BaselineParams, inputs: Float[Array, "n ..."], *, model: Baseline
+) -> Posterior:
+    """Return the posterior of each data point, its leaves with a leading axis."""
+    return jax.vmap(model.posterior)(encode(model.networks, params.encoder, inputs))
+
+
+def decode_outputs(
+    params: BaselineParams, latents: Float[Array, "*n d"], *, model: Baseline
+) -> Float[Array, "..."]:
+    """Decode latents with any leading axes: the likelihood's parameters."""
+    flat = latents.reshape(-1, latents.shape[-1])
+    outputs = decode(model.networks, params.decoder, flat)
+    return outputs.reshape(latents.shape[:-1] + outputs.shape[1:])
+
+
+def draw_samples(
+    key: PRNGKeyArray, found: Posterior, num_samples: int, *, model: Baseline
+) -> Float[Array, "n S d"]:
+    """Draw latents from each posterior."""
+    count = jax.tree.leaves(found)[0].shape[0]
+    keys = jax.random.split(key, (count, num_samples))
+    return jax.vmap(jax.vmap(model.draw, (0, None)))(keys, found)
+
+
+def negative_elbo(
+    params: BaselineParams,
+    key: PRNGKeyArray,
+    inputs: Float[Array, "n ..."],
+    *,
+    model: Baseline,
+    divergence_weight: Float[Array, ""] | float = 1.0,
+) -> tuple[Float[Array, ""], ElboTerms]:
+    """Estimate the negative bound on a batch, with a sample for each data point.
+
+    Args:
+        params: Networks and prior.
+        key: Random key of the samples.
+        inputs: Data points.
+        model: The static part.
+        divergence_weight: Of the divergence, below 1 while training warms up.
+
+    Returns:
+        The loss in nats per data point, and its terms, unweighted.
+    """
+    found = posteriors(params, inputs, model=model)
+    latents = draw_samples(key, found, 1, model=model)[:, 0]
+    outputs = decode_outputs(params, latents, model=model)
+    images = jax.vmap(model.likelihood.log_prob)(inputs, outputs)
+    prior = model.prior(params)
+    divergences = jax.vmap(model.divergence, (0, 0, None))(latents, found, prior)
+    terms = ElboTerms(-jnp.mean(images), jnp.mean(divergences))
+    return terms.reconstruction + divergence_weight * terms.divergence, terms
+
+
+def log_weights(
+    params: BaselineParams,
+    key: PRNGKeyArray,
+    inputs: Float[Array, "n ..."],
+    *,
+    model: Baseline,
+    num_samples: int,
+) -> Float[Array, "n S"]:
+    """Return `log p(x|z) + log p(z) - log q(z|x)` of posterior samples, in nats."""
+    found = posteriors(params, inputs, model=model)
+    latents = draw_samples(key, found, num_samples, model=model)
+    outputs = decode_outputs(params, latents, model=model)
+    prior = model.prior(params)
+
+    def weigh(x, z, output, posterior):
+        image = model.likelihood.log_prob(x, output)
+        latent = model.log_prior(z, prior) - model.log_posterior(z, posterior)
+        return image + latent
+
+    over_samples = jax.vmap(weigh, (None, 0, 0, None))
+    return jax.vmap(over_samples)(inputs, latents, outputs, found)

@@ -1,0 +1,60 @@
+"""What a decoder's outputs mean: p(x|z) of grey values or of binary pixels."""
+
+import dataclasses
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@dataclasses.dataclass(frozen=True)
+class Likelihood:
+    """An isotropic Gaussian about the decoder's output, or Bernoulli of its logits.
+
+    Attributes:
+        kind: Which of the two.
+        std: Deviation sigma of the Gaussian, in units of the data.
+    """
+
+    kind: Literal["gaussian", "bernoulli"] = "gaussian"
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the kind and the number.
+
+        Raises:
+            ValueError: If the kind is unknown or the deviation not positive.
+        """
+        if self.kind not in ("gaussian", "bernoulli"):
+            raise ValueError(
+                f"kind must be 'gaussian' or 'bernoulli'; got {self.kind!r}."
+            )
+        if not 0 < self.std < math.inf:
+            raise ValueError(f"std must be positive and finite; got {self.std}.")
+
+    def describe(self) -> str:
+        """Say in words what p(x|z) is."""
+        if self.kind == "bernoulli":
+            return "Bernoulli, binary data"
+        return f"Gaussian, sigma = {self.std:.3g}"
+
+    def log_prob(
+        self, inputs: Float[Array, "*x"], outputs: Float[Array, "*x"]
+    ) -> Float[Array, ""]:
+        """Return log p(x|z) of one data point, all constants included, in nats.
+
+        Args:
+            inputs: The data point; the Bernoulli's pixels may be grey.
+            outputs: What the decoder gives: means, or logits.
+        """
+        if self.kind == "bernoulli":
+            return jnp.sum(inputs * outputs - jax.nn.softplus(outputs))
+        constant = 0.5 * math.log(2 * math.pi * self.std**2)
+        squared = jnp.sum(((inputs - outputs) / self.std) ** 2)
+        return -0.5 * squared - inputs.size * constant
+
+    def mean(self, outputs: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return the mean data point of the decoder's outputs."""
+        return jax.nn.sigmoid(outputs) if self.kind == "bernoulli" else outputs

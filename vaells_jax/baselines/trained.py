@@ -1,0 +1,107 @@
+"""A compared model with its parameters, as metrics and figures want it."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from vaells_jax.baselines import iwae
+from vaells_jax.baselines.base import Baseline, BaselineParams
+from vaells_jax.baselines.elbo import decode_outputs, draw_samples, posteriors
+from vaells_jax.evaluation.importance import ImportanceEstimate
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedBaseline:
+    """A compared model behind `protocol.LatentModel`.
+
+    Attributes:
+        model: The static part.
+        params: Its trained parameters.
+        spread: Factor on the deviation of posterior samples, for figures.
+    """
+
+    model: Baseline
+    params: BaselineParams
+    spread: float = 1.0
+
+    def encode(self, inputs: Float[Array | np.ndarray, "n ..."]) -> Array:
+        """Return the centre of each data point's posterior, `[n, d]`."""
+        return _encode(self.params, jnp.asarray(inputs), model=self.model)
+
+    def decode(self, latents: Float[Array | np.ndarray, "*n d"]) -> Array:
+        """Return the mean data point of each latent."""
+        return _decode(self.params, jnp.asarray(latents), model=self.model)
+
+    def sample_posterior(
+        self,
+        key: PRNGKeyArray,
+        inputs: Float[Array | np.ndarray, "n ..."],
+        num_samples: int,
+    ) -> Float[Array, "n S d"]:
+        """Draw latents of each data point from q(z|x), widened by `spread`."""
+        return _sample(
+            self.params, key, jnp.asarray(inputs), model=self.model,
+            num_samples=num_samples, spread=self.spread,
+        )  # fmt: skip
+
+    def sample_prior(self, key: PRNGKeyArray, count: int) -> Float[Array, "n d"]:
+        """Draw latents from p(z)."""
+        return _sample_prior(self.params, key, model=self.model, count=count)
+
+    def path(
+        self,
+        starts: Float[Array | np.ndarray, "P d"],
+        ends: Float[Array | np.ndarray, "P d"],
+        times: Float[Array | np.ndarray, " T"],
+    ) -> Float[Array, "P T d"]:
+        """Join pairs of latents in the model's way."""
+        starts, ends = jnp.asarray(starts), jnp.asarray(ends)
+        return self.model.path(starts, ends, jnp.asarray(times, starts.dtype))
+
+    def widened(self) -> "TrainedBaseline":
+        """Return the model with samples three times as far from their centre."""
+        return dataclasses.replace(self, spread=3.0 * self.spread)
+
+    def log_likelihood(
+        self,
+        key: PRNGKeyArray,
+        inputs: Float[Array | np.ndarray, "n ..."],
+        num_samples: int,
+        on_done: Callable[[int], None] | None = None,
+    ) -> ImportanceEstimate:
+        """Estimate log p(x) of each data point, in nats."""
+        return iwae.log_likelihood(
+            self.params, key, inputs, model=self.model, num_samples=num_samples,
+            on_done=on_done,
+        )  # fmt: skip
+
+
+# Functions of their arrays alone, so that runs share compilations.
+@functools.partial(jax.jit, static_argnames="model")
+def _encode(params, inputs, *, model):
+    return jax.vmap(model.centre)(posteriors(params, inputs, model=model))
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _decode(params, latents, *, model):
+    return model.likelihood.mean(decode_outputs(params, latents, model=model))
+
+
+@functools.partial(jax.jit, static_argnames=("model", "num_samples", "spread"))
+def _sample(params, key, inputs, *, model, num_samples, spread):
+    found = posteriors(params, inputs, model=model)
+    if spread != 1.0:
+        found = jax.vmap(lambda posterior: model.widen(posterior, spread))(found)
+    return draw_samples(key, found, num_samples, model=model)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "count"))
+def _sample_prior(params, key, *, model, count):
+    prior = model.prior(params)
+    keys = jax.random.split(key, count)
+    return jax.vmap(model.draw_prior, (0, None))(keys, prior)

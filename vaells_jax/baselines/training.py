@@ -1,0 +1,144 @@
+"""Steps of the compared models, for the same `fit` and the same checkpoints."""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from vaells_jax.baselines.base import Baseline
+from vaells_jax.baselines.elbo import init_params, negative_elbo
+from vaells_jax.model.types import Batch
+from vaells_jax.training.step import TrainState, TrainStep
+
+
+@dataclasses.dataclass(frozen=True)
+class BaselineOptions:
+    """How a compared model is trained.
+
+    Attributes:
+        rate: Adam's rate.
+        beta1: Adam's decay of the first moment.
+        beta2: Adam's decay of the second moment.
+        ramp_steps: Steps in which the rate rises evenly from 0 to `rate`.
+        warm_up_steps: Steps in which the divergence's weight grows evenly from 0 to 1.
+        decay_from: The step at which the rate begins to fall along a cosine.
+        decay_steps: Steps in which it falls to a hundredth; 0 leaves it as it is.
+        normalise_gradients: Divide each array's gradient by its norm before Adam, as
+            VampPrior's authors do.
+    """
+
+    rate: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    ramp_steps: int = 0
+    warm_up_steps: int = 0
+    decay_from: int = 0
+    decay_steps: int = 0
+    normalise_gradients: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: If one is negative or not finite, or a decay not in [0, 1).
+        """
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{field.name} must be finite and >= 0; got {value}.")
+        for name in ("beta1", "beta2"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"{name} must be below 1; got {getattr(self, name)}.")
+
+
+def init_state(
+    key: PRNGKeyArray,
+    inputs: Float[Array, "n ..."],
+    *,
+    model: Baseline,
+    options: BaselineOptions = BaselineOptions(),  # noqa: B008, frozen
+) -> TrainState:
+    """Draw the state at step 0.
+
+    Args:
+        key: Random key.
+        inputs: Training data: their shape, and where a learned prior starts from.
+        model: The static part of the model.
+        options: The optimiser's.
+    """
+    params = init_params(key, inputs, model=model)
+    return TrainState(
+        step=jnp.asarray(0, jnp.int32),
+        params=params,
+        opt_state=_optimizer(options).init(params),
+        latent_scale=jnp.asarray(1.0, inputs.dtype),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def make_step(model: Baseline, options: BaselineOptions) -> TrainStep:
+    """Build the step `(state, key, batch) -> (state, metrics)`, compiled once.
+
+    Args:
+        model: The static part of the model.
+        options: The optimiser's.
+
+    Returns:
+        A jitted function that donates its state; metrics are scalars in nats.
+    """
+    transform = _optimizer(options)
+
+    def step(state: TrainState, key: PRNGKeyArray, batch: Batch):
+        key = jax.random.fold_in(key, state.step)
+        weight = divergence_weight(state.step, options)
+        objective = lambda params: negative_elbo(
+            params, key, batch.inputs, model=model, divergence_weight=weight
+        )
+        (total, terms), grads = jax.value_and_grad(objective, has_aux=True)(
+            state.params
+        )
+        updates, opt_state = transform.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {
+            "loss": total,
+            **terms._asdict(),
+            "negative_elbo": terms.reconstruction + terms.divergence,
+            "gradient_norm": optax.tree.norm(grads),
+        }
+        new = state.replace(step=state.step + 1, params=params, opt_state=opt_state)  # type: ignore[attr-defined]
+        return new, metrics
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def divergence_weight(step: Array, options: BaselineOptions) -> Float[Array, ""]:
+    """Return the divergence's weight in a step, counted from 0."""
+    if options.warm_up_steps == 0:
+        return jnp.ones(())
+    return jnp.minimum((step + 1) / options.warm_up_steps, 1.0)
+
+
+def _rate(options: BaselineOptions) -> optax.ScalarOrSchedule:
+    """Return the rate of each step: it rises, stays, and falls along a cosine."""
+    rate: optax.ScalarOrSchedule = options.rate
+    if options.decay_steps:
+        fall = optax.cosine_decay_schedule(options.rate, options.decay_steps, 0.01)
+        constant = optax.constant_schedule(options.rate)
+        rate = optax.join_schedules([constant, fall], [options.decay_from])
+    if options.ramp_steps:
+        after = rate if callable(rate) else optax.constant_schedule(options.rate)
+        return lambda step: after(step) * jnp.minimum(step / options.ramp_steps, 1.0)
+    return rate
+
+
+def _optimizer(options: BaselineOptions) -> optax.GradientTransformation:
+    adam = optax.adam(_rate(options), b1=options.beta1, b2=options.beta2)
+    if not options.normalise_gradients:
+        return adam
+    unit = lambda g: g / (jnp.sqrt(jnp.sum(g**2)) + 1e-7)
+    scale = optax.stateless(lambda grads, params: jax.tree.map(unit, grads))
+    return optax.chain(scale, adam)

@@ -1,0 +1,24 @@
+"""How far encoded points are a linear picture of the true ones."""
+
+import numpy as np
+from jaxtyping import Array, Float
+
+
+def affine_error(
+    latents: Float[Array | np.ndarray, "n d"], truth: Float[Array | np.ndarray, "n k"]
+) -> float:
+    """Return what the best affine map from latents leaves of the true points.
+
+    Args:
+        latents: Encoded points.
+        truth: Where the points truly lie.
+
+    Returns:
+        RMS of the residual over the RMS of the truth about its mean: 0 for a linear
+        picture, 1 where latents say nothing linear.
+    """
+    latents, truth = np.asarray(latents, float), np.asarray(truth, float)
+    design = np.concatenate([latents, np.ones((len(latents), 1))], axis=1)
+    fitted = design @ np.linalg.lstsq(design, truth)[0]
+    centred = truth - truth.mean(axis=0)
+    return float(np.sqrt(np.sum((truth - fitted) ** 2) / np.sum(centred**2)))
