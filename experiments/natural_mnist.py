@@ -34,6 +34,7 @@ from experiments.likelihoods import (
     progress,
 )
 from experiments.problem import Experiment, Problem, Run, gather
+from experiments.records import merit
 from experiments.runner import main
 from experiments.table import run_table
 from vaells_jax.data.batches import batch_indices, draw_anchors
@@ -92,6 +93,29 @@ PAPER = ExperimentConfig(
     ),
     posterior_search=InferenceOptions(l1_weight=1e-6, initial_range=(0.0, 1.0)),
     prior_search=InferenceOptions(l1_weight=1e-6, initial_range=(-2.5, 0.0)),
+)
+
+# What the paper's values lack, one by one; docs/natural_mnist.md has the figures.
+# - Six dimensions lose one digit in fifteen in the reconstruction alone.
+# - Psi starts with entries of deviation 0.01, norms of 0.06, and ends with 0.07: its
+#   size is the start's, and moves samples by half the length of a latent.
+# - Network steps that hardly see the prior (1e-4) bring no digit nearer to a path.
+TUNED = dataclasses.replace(
+    PAPER,
+    preset="tuned",
+    schedule=dataclasses.replace(
+        PAPER.schedule,
+        steps=5_500,
+        warm_up_steps=4_000,
+        operator_steps=20,
+        network_prior_factor=1.0,
+    ),
+    model=dataclasses.replace(
+        PAPER.model, latent_size=16, latent_scale=None, operator_std=0.001
+    ),
+    optimizer=dataclasses.replace(
+        PAPER.optimizer, network_rate=1e-3, ramp_steps=100, operator_rate=5e-4
+    ),
 )
 
 # A first picture in minutes: few steps, at rates ten and a hundred times as large, and
@@ -181,23 +205,20 @@ def evaluate(run: Run) -> dict:
         **paper_likelihoods(run, keys[1]),
         **consistent_likelihood(run, keys[2]),
     }
-    found = {name: _merit(run, name, **merit) for name, merit in found.items()}
+    found = {name: _over_digits(run, name, **more) for name, more in found.items()}
     return found | variation_merits(run)
 
 
-def _merit(run, name, *, values, meaning, **more):
-    """Describe a figure of merit, beside the paper's where it is of the same data."""
+def _over_digits(run, name, *, values, meaning, **more):
+    """Average over digits, beside the paper's figure where it is of the same data."""
     config = run.problem.config
     row = (config.model.num_operators, config.data.anchors_per_class)
     on_mnist = config.data.dataset == "mnist"
     paper = FIGURE_6[row] if on_mnist and row in FIGURE_6 else {}
-    return {
-        "value": float(np.mean(values)),
-        "standard_error": float(np.std(values) / np.sqrt(len(values))),
-        "paper": paper.get(name),
-        "meaning": meaning,
-        **more,
-    }
+    return merit(
+        float(np.mean(values)), meaning, paper=paper.get(name),
+        standard_error=float(np.std(values) / np.sqrt(len(values))), **more,
+    )  # fmt: skip
 
 
 def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -255,7 +276,7 @@ COMPARISON = digit_comparison(prepare, rotated=False)
 EXPERIMENT = Experiment(
     name="natural_mnist",
     summary="Train VAELLS on natural handwritten digits and draw the paper's figures.",
-    presets={"paper": PAPER, "quick": QUICK},
+    presets={"paper": PAPER, "tuned": TUNED, "quick": QUICK},
     prepare=prepare,
     evaluate=evaluate,
     draw=draw,

@@ -204,7 +204,7 @@ def _paths(run, space, images, points=13):
     outputs = space.decode(np.asarray(space.path(space.encode(images), sweep)))
     return operator_path_rows(
         np.asarray(outputs)[None], sweep,
-        title=f"Paths through test digits, about 135 degrees each way ({run.label})",
+        title=f"Paths of about 135 degrees each way ({run.label})",
     )  # fmt: skip
 
 
