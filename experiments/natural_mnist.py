@@ -105,7 +105,7 @@ TUNED = dataclasses.replace(
     preset="tuned",
     schedule=dataclasses.replace(
         PAPER.schedule,
-        steps=5_500,
+        steps=4_400,
         warm_up_steps=4_000,
         operator_steps=20,
         network_prior_factor=1.0,
