@@ -17,7 +17,7 @@ from experiments import natural_mnist
 from experiments.compared_run import ComparedRun
 from experiments.comparison import Comparison, compare, likelihood_merits
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, RunConfig
-from experiments.models import TITLES, ComparedConfig, LikelihoodEvaluation
+from experiments.models import ComparedConfig, LikelihoodEvaluation, configure
 from experiments.problem import Experiment, Problem
 from experiments.records import MetricsLog, merit
 from experiments.runner import main
@@ -50,14 +50,10 @@ def settings(model: str, preset: RunConfig) -> ComparedConfig:
     """
     steps = preset.schedule.steps
     spherical = model == "hyperspherical"
-    return ComparedConfig(
-        experiment=preset.experiment,
-        preset=preset.preset,
-        schedule=Schedule(steps=steps, network_steps=0, operator_steps=0),
-        seed=preset.seed,
-        data=preset.data,
-        log=preset.log,
-        model=model,
+    return configure(
+        model,
+        preset,
+        steps,
         latent_size=11 if spherical else 40,
         networks="plain" if spherical else "gated",
         likelihood=Likelihood("bernoulli"),
@@ -76,15 +72,10 @@ def settings(model: str, preset: RunConfig) -> ComparedConfig:
     )
 
 
-def prepare(config: ExperimentConfig) -> Problem:
-    """Load MNIST; steps draw their binary pixels themselves."""
-    return natural_mnist.prepare(config)
-
-
 def problem(config: ComparedConfig, preset: RunConfig) -> Problem:
     """Load the digits; batches are grey, `binarise` makes them binary."""
     del config
-    return prepare(preset)  # type: ignore[arg-type]
+    return natural_mnist.prepare(preset)  # type: ignore[arg-type]
 
 
 def test_pixels(data: ImageDataset, count: int) -> np.ndarray:
@@ -121,14 +112,13 @@ def draw(runs: list[ComparedRun], folder: pathlib.Path) -> list[pathlib.Path]:
     """Draw the test bound over training, and digits decoded from the prior."""
     curves, rows = {}, {}
     for run in runs:
-        name = TITLES.get(run.name, run.name)
         lines = MetricsLog.read(run.workdir / "watched.jsonl")
-        curves[name] = (
+        curves[run.title] = (
             np.array([line["step"] for line in lines]),
             np.array([line["bound"] for line in lines]),
         )
         latents = run.trained.sample_prior(jax.random.fold_in(run.key, 6), 12)
-        rows[name] = np.asarray(run.trained.decode(latents))
+        rows[run.title] = np.asarray(run.trained.decode(latents))
     figures = {
         "test_bound": compared_curves(
             curves, title="Bound on log p(x) of binarised test digits [nats]"
@@ -157,7 +147,7 @@ EXPERIMENT = Experiment(
     summary="Train the compared models on dynamically binarised MNIST and estimate "
     "their likelihoods.",
     presets=PRESETS,
-    prepare=prepare,
+    prepare=natural_mnist.prepare,
     compare=functools.partial(compare, COMPARISON),
 )
 

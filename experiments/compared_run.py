@@ -9,7 +9,12 @@ import jax
 
 from experiments.config import ExperimentConfig, RunConfig
 from experiments.devices import Resources
-from experiments.models import ComparedConfig, LikelihoodEvaluation, build_model
+from experiments.models import (
+    TITLES,
+    ComparedConfig,
+    LikelihoodEvaluation,
+    build_model,
+)
 from experiments.problem import Problem, Run
 from experiments.records import MetricsLog
 from experiments.training import advance, train_or_restore
@@ -31,7 +36,7 @@ class ComparedRun:
         name: The model's name.
         trained: The model as functions.
         config: Its own configuration.
-        data: The experiment's data.
+        problem: The experiment's data.
         key: Random key of evaluation and figures.
         workdir: The run's folder.
         convention: What its likelihood is a density of.
@@ -42,7 +47,7 @@ class ComparedRun:
     name: str
     trained: LatentModel
     config: RunConfig
-    data: Any
+    problem: Problem
     key: jax.Array
     workdir: pathlib.Path
     convention: str
@@ -50,9 +55,19 @@ class ComparedRun:
     binarise: bool = False
 
     @property
+    def data(self) -> Any:
+        """Return the experiment's data."""
+        return self.problem.data
+
+    @property
+    def title(self) -> str:
+        """Name the model, for titles."""
+        return TITLES.get(self.name, self.name)
+
+    @property
     def label(self) -> str:
         """Name data set and seed, for titles."""
-        return f"{self.config.data.dataset}, seed {self.config.seed}"
+        return f"{self.problem.name}, seed {self.config.seed}"
 
 
 def train_compared(
@@ -93,7 +108,7 @@ def train_compared(
         next_batch = binarised(next_batch, jax.random.key(config.seed + 2))
     trained = TrainedBaseline(model, state.params)
     run = ComparedRun(
-        config.model, trained, config, problem.data, view_key, workdir,
+        config.model, trained, config, problem, view_key, workdir,
         config.likelihood.describe(), config.evaluation, config.binarise,
     )  # fmt: skip
     state = advance(
@@ -133,7 +148,7 @@ def train_vaells(
     )
     pixels = Likelihood("gaussian", config.weights.reconstruction**-0.5)
     return ComparedRun(
-        "vaells", functions(run), problem.config, problem.data, run.key, workdir,
+        "vaells", functions(run), problem.config, problem, run.key, workdir,
         pixels.describe(), evaluation,
     )  # fmt: skip
 

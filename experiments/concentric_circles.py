@@ -15,18 +15,16 @@ from experiments.comparison import compare
 from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
 from experiments.plane_comparison import plane_comparison
 from experiments.plane_figures import draw_plane
-from experiments.plane_measures import measure
+from experiments.plane_measures import class_merits, measure
 from experiments.problem import Experiment, Problem, Run
-from experiments.records import merit
 from experiments.runner import main
-from experiments.two_dimensional import functions, make_problem
+from experiments.two_dimensional import make_problem
 from vaells_jax.data.synthetic import (
     CIRCLE_RADII,
     ManifoldDataset,
     circle_point,
     concentric_circles,
 )
-from vaells_jax.evaluation import structure
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.types import LossWeights
 from vaells_jax.training.optimizers import OptimizerOptions
@@ -100,24 +98,8 @@ def manifold(data: ManifoldDataset, count: int = 2001) -> np.ndarray:
 
 def evaluate(run: Run) -> dict[str, Any]:
     """Measure how far the latents and the paths are those of two circles."""
-    data, trained = run.problem.data, functions(run)
-    train, test = (
-        np.asarray(trained.encode(split.inputs)) for split in (data.train, data.test)
-    )
-    labels = np.asarray(data.test.labels)
-    spreads = [structure.radius_spread(test[labels == label]) for label in (0, 1)]
-    return measure(run, manifold(run.problem.data)) | {
-        "class_separation": merit(
-            structure.class_separation(train, data.train.labels, test, labels),
-            "share of test points whose nearest training latent is of their own circle",
-        ),
-        "radius_spread": merit(
-            max(spreads),
-            "std / mean of the latent radius about the fitted centre, after the linear "
-            "map that best rounds it; the larger of the circles",
-            per_class=spreads,
-        ),
-    }
+    data = run.problem.data
+    return measure(run, manifold(data)) | class_merits(run.functions, data)
 
 
 def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:

@@ -13,18 +13,18 @@ import numpy as np
 from experiments.compared_run import ComparedRun, train_vaells
 from experiments.comparison import Comparison, likelihood_merits
 from experiments.config import ExperimentConfig, RunConfig
+from experiments.digits import variety_merits
 from experiments.identity import Judge, digit_judge
-from experiments.models import TITLES, ComparedConfig, LikelihoodEvaluation
-from experiments.problem import Problem, Run
+from experiments.models import ComparedConfig, LikelihoodEvaluation, configure
+from experiments.problem import Problem
 from experiments.records import merit
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.training import BaselineOptions
-from vaells_jax.baselines.vaells import TrainedVaells
 from vaells_jax.data.batches import binarise
 from vaells_jax.data.images import NUM_CLASSES, ImageDataset
 from vaells_jax.evaluation.classifier import ClassifierOptions
 from vaells_jax.evaluation.figures import compared_sample_grids, save_figure
-from vaells_jax.evaluation.images import identity_preservation, sample_diversity
+from vaells_jax.evaluation.images import identity_preservation
 from vaells_jax.training.schedule import Schedule
 
 STEPS = {"paper": 5_000, "tuned": 3_000, "quick": 1_500}
@@ -46,14 +46,10 @@ def settings(model: str, preset: ExperimentConfig) -> ComparedConfig:
     """
     steps = STEPS.get(preset.preset, preset.schedule.steps)
     latent_size = preset.model.latent_size
-    config = ComparedConfig(
-        experiment=preset.experiment,
-        preset=preset.preset,
-        schedule=Schedule(steps=steps, network_steps=0, operator_steps=0),
-        seed=preset.seed,
-        data=preset.data,
-        log=preset.log,
-        model=model,
+    config = configure(
+        model,
+        preset,
+        steps,
         latent_size=latent_size,
         networks="convolutional",
         likelihood=Likelihood("gaussian", preset.weights.reconstruction**-0.5),
@@ -94,13 +90,10 @@ def digit_comparison(
         problem=functools.partial(problem, prepare),
         measure=functools.partial(measure, rotated),
         draw=functools.partial(draw, rotated),
-        vaells=functools.partial(train_vaells, prepare, functions, evaluation),
+        vaells=functools.partial(
+            train_vaells, prepare, lambda run: run.functions, evaluation
+        ),
     )
-
-
-def functions(run: Run) -> TrainedVaells:
-    """Return a run's model as functions of whole batches."""
-    return TrainedVaells(run.model, run.state.params, run.problem.config.weights)
 
 
 def problem(
@@ -152,19 +145,7 @@ def _sample_merits(run, inputs, labels, judge: Judge):
     """Say whether widened posterior samples keep their digit, and how they vary."""
     wide, key = run.trained.widened(), jax.random.fold_in(run.key, 2)
     outputs = wide.decode(wide.sample_posterior(key, inputs, SAMPLES))
-    names = judge.name(labels)
-    kept = identity_preservation(outputs, names, classify=judge.classify)
-    return {
-        "identity_of_samples": merit(
-            kept.share,
-            f"share of {SAMPLES} posterior samples of each of {NUM_DIGITS} test "
-            "digits, widened as in the figure, that a classifier takes for their digit",
-        ),
-        "sample_diversity": merit(
-            sample_diversity(outputs),
-            "variance of a pixel over a digit's samples, mean over pixels and digits",
-        ),
-    }
+    return variety_merits(outputs, judge.name(labels), judge)
 
 
 def _path_merits(run, means, labels, judge: Judge):
@@ -202,7 +183,7 @@ def draw(
         (names[0], first[[2, 4]], "samples_of_two"),
         (names[1], first, "samples_of_each"),
     ):
-        grids = {TITLES.get(run.name, run.name): _samples(run, digits) for run in runs}
+        grids = {run.title: _samples(run, digits) for run in runs}
         title = f"{name}: widened posterior samples ({runs[0].label})"
         paths.append(folder / f"{stem}.png")
         save_figure(compared_sample_grids(grids, title=title), paths[-1])

@@ -1,6 +1,5 @@
 """What both experiments on digits measure: identity and variety of what is decoded."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -14,7 +13,6 @@ from experiments.problem import Run
 from experiments.records import merit
 from vaells_jax import transport_path
 from vaells_jax.evaluation.images import identity_preservation, sample_diversity
-from vaells_jax.model.paths import decode_scaled, encode_scaled, sample_latents
 
 NUM_DIGITS = 200
 """Test digits that are sampled around and moved."""
@@ -22,52 +20,33 @@ NUM_DIGITS = 200
 REACH, NUM_POINTS = 25.0, 11
 """Coefficients that the paths of Fig. 12 sweep to either side, and their number."""
 
-# Functions of their arrays alone, so that runs share compilations.
-encode = jax.jit(encode_scaled, static_argnames="model")
-decode = jax.jit(decode_scaled, static_argnames="model")
-
 
 def posterior_samples(
-    run: Run,
-    images: ArrayLike,
-    *,
-    spread: float = 0.15,
-    noise: float = 3.0,
-    samples: int = 24,
+    run: Run, images: ArrayLike, *, samples: int = 24
 ) -> tuple[Array, Array]:
     """Decode images' latent means and samples around them, spread as in the figures.
 
     Args:
         run: A trained run.
         images: What to sample around, `[n, 28, 28]`.
-        spread: Factor on zeta_3.
-        noise: Factor on the latent noise.
         samples: Samples of each image.
 
     Returns:
         Decoded means `[n, 28, 28]` and samples `[n, samples, 28, 28]`.
     """
-    model = dataclasses.replace(
-        run.model,
-        num_samples=samples,
-        coefficient_rate=run.model.coefficient_rate * spread,
-        noise_std=run.model.noise_std * noise,
-    )
-    params, key = run.state.params, jax.random.fold_in(run.key, 2)
-    means = encode(params.encoder, jnp.asarray(images), model=run.model)
-    latents = sample_latents(key, params.operators, means, model=model)
-    outputs = decode(params.decoder, latents, model=run.model)
-    return decode(params.decoder, means, model=run.model), outputs
+    wide, images = run.functions.widened(), jnp.asarray(images)
+    drawn = wide.sample_posterior(jax.random.fold_in(run.key, 2), images, samples)
+    return wide.decode(wide.encode(images)), wide.decode(drawn)
 
 
 def operator_paths(run: Run, images: ArrayLike, sweep: ArrayLike) -> Array:
     """Decode paths of each operator alone through images, `[M, n, T, 28, 28]`."""
-    params = run.state.params
-    means = encode(params.encoder, jnp.asarray(images), model=run.model)
-    paths = _operator_paths(params.operators, means, jnp.asarray(sweep, means.dtype))
+    trained = run.functions
+    means = trained.encode(jnp.asarray(images))
+    operators = run.state.params.operators
+    paths = _operator_paths(operators, means, jnp.asarray(sweep, means.dtype))
     # One operator at a time, which bounds the memory.
-    outputs = [decode(params.decoder, path, model=run.model) for path in paths]
-    return jnp.stack(outputs)
+    return jnp.stack([trained.decode(path) for path in paths])
 
 
 @jax.jit
@@ -82,24 +61,37 @@ def sample_merits(
 ) -> dict[str, Any]:
     """Measure posterior samples, spread as in Figs. 5L, 6R, 10 and 11."""
     still, samples = posterior_samples(run, images)
-    kept = identity_preservation(samples, names, classify=judge.classify)
     centre = identity_preservation(still[:, None], names, classify=judge.classify)
+    return {
+        **variety_merits(samples, names, judge),
+        "identity_of_reconstructions": merit(
+            centre.share, "the same of the decoded latent means themselves"
+        ),
+        "classifier_accuracy": merit(
+            judge.accuracy, "of that classifier, on test digits"
+        ),
+    }
+
+
+def variety_merits(samples: Array, names: np.ndarray, judge: Judge) -> dict[str, Any]:
+    """Say whether any model's samples keep their digit, and how they vary.
+
+    Args:
+        samples: Decoded, `[n, samples, 28, 28]`.
+        names: What the classifier calls each digit.
+        judge: The classifier.
+    """
+    kept = identity_preservation(samples, names, classify=judge.classify)
     return {
         "identity_of_samples": merit(
             kept.share,
-            f"share of {samples.shape[1]} posterior samples of each of {len(images)} "
+            f"share of {samples.shape[1]} posterior samples of each of {len(samples)} "
             "test digits, spread as in the figure, that a classifier takes for their "
             "digit",
-        ),
-        "identity_of_reconstructions": merit(
-            centre.share, "the same of the decoded latent means themselves"
         ),
         "sample_diversity": merit(
             sample_diversity(samples),
             "variance of a pixel over a digit's samples, mean over pixels and digits",
-        ),
-        "classifier_accuracy": merit(
-            judge.accuracy, "of that classifier, on test digits"
         ),
     }
 

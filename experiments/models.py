@@ -21,6 +21,7 @@ from vaells_jax.model.networks import (
     Networks,
     convolutional_networks,
 )
+from vaells_jax.training.schedule import Schedule
 
 MODELS: dict[str, type[Baseline]] = {
     "vae": Vae,
@@ -79,6 +80,27 @@ class ComparedConfig(RunConfig):
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     optimizer: BaselineOptions = BaselineOptions()
     evaluation: LikelihoodEvaluation = LikelihoodEvaluation()
+
+
+def configure(model: str, preset: RunConfig, steps: int, **own: Any) -> ComparedConfig:
+    """Describe a compared model's run under a preset of VAELLS's, or of its own.
+
+    Args:
+        model: A name in `MODELS`.
+        preset: Where experiment, seed, data and logging come from.
+        steps: How long it trains.
+        **own: The other fields.
+    """
+    return ComparedConfig(
+        experiment=preset.experiment,
+        preset=preset.preset,
+        schedule=Schedule(steps=steps, network_steps=0, operator_steps=0),
+        seed=preset.seed,
+        data=preset.data,
+        log=preset.log,
+        model=model,
+        **own,
+    )
 
 
 def build_model(config: ComparedConfig, shape: tuple[int, ...]) -> Baseline:

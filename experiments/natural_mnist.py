@@ -48,7 +48,6 @@ from vaells_jax.evaluation.figures import (
 from vaells_jax.evaluation.reconstruction import reconstruction_errors
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.networks import convolutional_networks
-from vaells_jax.model.paths import decode_scaled, encode_scaled
 from vaells_jax.model.published import load_published
 from vaells_jax.model.types import LossWeights, Params
 from vaells_jax.training.optimizers import OptimizerOptions
@@ -239,20 +238,17 @@ def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _reconstructions(run):
     images = run.problem.data.test.images[:20]
-    means = encode_scaled(
-        run.state.params.encoder, jnp.asarray(images), model=run.model
-    )
-    outputs = decode_scaled(run.state.params.decoder, means, model=run.model)
+    outputs = run.functions.decode(run.functions.encode(images))
     return reconstruction_grid(images, outputs, title=f"Test digits ({run.label})")
 
 
-def _posterior_samples(run, *, spread=0.15):
+def _posterior_samples(run):
     """Decode samples around one test digit of each class, spread as in Figs. 6R, 11."""
     images = _one_of_each_class(run.problem.data)
+    spread = 1 / run.functions.widened().rate_factor
     return posterior_sample_grids(
-        *posterior_samples(run, images, spread=spread),
-        title=f"Posterior samples, coefficients spread {1 / spread:.3g}-fold "
-        f"({run.label})",
+        *posterior_samples(run, images),
+        title=f"Posterior samples, coefficients spread {spread:.3g}-fold ({run.label})",
     )
 
 

@@ -10,18 +10,15 @@ import numpy as np
 from experiments.compared_run import ComparedRun, train_vaells
 from experiments.comparison import Comparison, likelihood_merits
 from experiments.config import ExperimentConfig, RunConfig
-from experiments.models import TITLES, ComparedConfig, LikelihoodEvaluation
-from experiments.plane_measures import model_merits
+from experiments.models import ComparedConfig, LikelihoodEvaluation, configure
+from experiments.plane_measures import class_merits, model_merits
 from experiments.problem import Problem
-from experiments.records import merit
 from experiments.two_dimensional import widened
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.training import BaselineOptions
 from vaells_jax.data.synthetic import ManifoldDataset
-from vaells_jax.evaluation import structure
 from vaells_jax.evaluation.figures import save_figure
 from vaells_jax.evaluation.figures.planes import embeddings
-from vaells_jax.training.schedule import Schedule
 
 STEPS = {"paper": 10_000, "tuned": 10_000, "quick": 4_000}
 
@@ -35,14 +32,10 @@ LIKELIHOODS = LikelihoodEvaluation(points=200, samples=1_000)
 def settings(model: str, preset: RunConfig) -> ComparedConfig:
     """Return a model's settings: the networks of Table 2, latents in the plane."""
     steps = STEPS.get(preset.preset, preset.schedule.steps)
-    return ComparedConfig(
-        experiment=preset.experiment,
-        preset=preset.preset,
-        schedule=Schedule(steps=steps, network_steps=0, operator_steps=0),
-        seed=preset.seed,
-        data=preset.data,
-        log=preset.log,
-        model=model,
+    return configure(
+        model,
+        preset,
+        steps,
         latent_size=2,
         likelihood=Likelihood("gaussian", LIKELIHOOD_STD),
         options={"num_components": 100} if model == "vampprior" else {},
@@ -88,29 +81,9 @@ def measure(
     data: ManifoldDataset = run.data
     found = model_merits(run.trained, data, manifold(data), run.key)
     if len(data.anchors) > 1:
-        found |= _class_merits(run.trained, data)
+        found |= class_merits(run.trained, data)
     found |= likelihood_merits(run, np.asarray(data.test.inputs))
     return found
-
-
-def _class_merits(trained, data):
-    """Measure how far two circles are apart and round."""
-    train, test = (
-        np.asarray(trained.encode(split.inputs)) for split in (data.train, data.test)
-    )
-    labels = np.asarray(data.test.labels)
-    spreads = [structure.radius_spread(test[labels == label]) for label in (0, 1)]
-    return {
-        "class_separation": merit(
-            structure.class_separation(train, data.train.labels, test, labels),
-            "share of test points whose nearest training latent is of their own circle",
-        ),
-        "radius_spread": merit(
-            max(spreads),
-            "std / mean of the latent radius about the fitted centre, after the linear "
-            "map that best rounds it; the larger of the circles",
-        ),
-    }
 
 
 def draw(
@@ -121,8 +94,7 @@ def draw(
     values = np.asarray(test.labels if value_name == "circle" else test.positions)
     panels = {"ground truth": np.asarray(test.latents)}
     for run in runs:
-        name = TITLES.get(run.name, run.name)
-        panels[name] = np.asarray(run.trained.encode(test.inputs))
+        panels[run.title] = np.asarray(run.trained.encode(test.inputs))
     path = folder / "embeddings.png"
     title = f"{figure}: test points ({runs[0].label})"
     save_figure(embeddings(panels, values, title=title, value_name=value_name), path)

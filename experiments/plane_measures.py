@@ -137,6 +137,27 @@ def _path_merits(trained, data, curves):
     return found
 
 
+def class_merits(trained: LatentModel, data: ManifoldDataset) -> dict[str, Any]:
+    """Measure how far two circles are apart in any model's latents, and how round."""
+    train, test = (
+        np.asarray(trained.encode(split.inputs)) for split in (data.train, data.test)
+    )
+    labels = np.asarray(data.test.labels)
+    spreads = [structure.radius_spread(test[labels == label]) for label in (0, 1)]
+    return {
+        "class_separation": merit(
+            structure.class_separation(train, data.train.labels, test, labels),
+            "share of test points whose nearest training latent is of their own circle",
+        ),
+        "radius_spread": merit(
+            max(spreads),
+            "std / mean of the latent radius about the fitted centre, after the linear "
+            "map that best rounds it; the larger of the circles",
+            per_class=spreads,
+        ),
+    }
+
+
 def _orbits(data, trained, latents, spectrum):
     """Return each class's rank correlation and the median transport residual."""
     turning = abs(spectrum.eigenvalues[spectrum.dominant, 0].imag)

@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 from experiments.config import ExperimentConfig
 from experiments.devices import Resources
+from vaells_jax.baselines.vaells import TrainedVaells
 from vaells_jax.data.batches import batch_indices
 from vaells_jax.model.networks import Networks
 from vaells_jax.model.paths import Model
@@ -48,6 +49,11 @@ class Problem:
     example_indices: Callable[[int], Array] | None = None
     title: str | None = None
 
+    @property
+    def name(self) -> str | None:
+        """Name the data, for titles."""
+        return self.title or self.config.data.dataset
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -72,13 +78,17 @@ class Run:
     mesh: Mesh | None = None
 
     @property
+    def functions(self) -> TrainedVaells:
+        """Return the model as functions of whole batches."""
+        return TrainedVaells(self.model, self.state.params, self.problem.config.weights)
+
+    @property
     def label(self) -> str:
         """Name data set, seed and step, for titles; or whose weights they are."""
         config = self.problem.config
-        name = self.problem.title or config.data.dataset
         if self.source is not None:
-            return f"{name}, {self.source}"
-        return f"{name}, seed {config.seed}, step {int(self.state.step):,}"
+            return f"{self.problem.name}, {self.source}"
+        return f"{self.problem.name}, seed {config.seed}, step {int(self.state.step):,}"
 
 
 @dataclasses.dataclass(frozen=True)

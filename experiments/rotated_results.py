@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from experiments.curves import training_figures
-from experiments.digits import decode, encode, posterior_samples, sample_merits
+from experiments.digits import posterior_samples, sample_merits
 from experiments.identity import digit_judge
 from experiments.problem import Run
 from experiments.records import merit
@@ -54,15 +54,15 @@ class Space(NamedTuple):
 
 def latent_space(run: Run) -> Space:
     """Make a run's functions."""
-    params, model = run.state.params, run.model
+    params, trained = run.state.params, run.functions
     found = structure.spectrum(params.operators)
     operator = params.operators[found.dominant]
     frequencies = found.eigenvalues[found.dominant].imag
     turning = frequencies[frequencies > max(0.2 * frequencies.max(), 0.0)]
     as_latents = lambda z: jnp.asarray(z, operator.dtype)
     return Space(
-        encode=lambda x: encode(params.encoder, jnp.asarray(x), model=model),
-        decode=lambda z: decode(params.decoder, as_latents(z), model=model),
+        encode=trained.encode,
+        decode=lambda z: trained.decode(as_latents(z)),
         path=lambda z, c: _sweep(operator[None], as_latents(z), as_latents(c)),
         longest=float(np.pi / turning.min()) if turning.size else STILL,
     )

@@ -56,11 +56,6 @@ def make_problem(config: ExperimentConfig, name: str, make_data: Callable) -> Pr
     )
 
 
-def functions(run: Run) -> TrainedVaells:
-    """Return a run's model as functions of whole batches."""
-    return TrainedVaells(run.model, run.state.params, run.problem.config.weights)
-
-
 def widened(run: Run) -> TrainedVaells:
     """Return a run as functions, its prior as wide as the manifold is long.
 
@@ -68,7 +63,7 @@ def widened(run: Run) -> TrainedVaells:
     makes them a manifold is the paths' own: the mean |c| of each operator between test
     points and their closest anchors, which is the Laplace scale of greatest likelihood.
     """
-    trained = functions(run)
+    trained = run.functions
     found = _closest_coefficients(run.problem.data, trained)
     return dataclasses.replace(trained, coefficient_scale=np.abs(found).mean(axis=0))
 

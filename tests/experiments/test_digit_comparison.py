@@ -1,6 +1,7 @@
 """What is measured and drawn of any model of digits, with models known by hand."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -57,8 +58,9 @@ def data():
 @pytest.fixture
 def run(data, tmp_path):
     config = digit_comparison.settings("vae", natural_mnist.PAPER)
+    problem = SimpleNamespace(data=data, name="digits")
     return lambda std: ComparedRun(
-        "vae", Copying(std), config, data, jax.random.key(0), tmp_path, "none",
+        "vae", Copying(std), config, problem, jax.random.key(0), tmp_path, "none",
         LikelihoodEvaluation(points=3, samples=7),
     )  # fmt: skip
 

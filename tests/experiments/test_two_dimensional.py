@@ -10,7 +10,6 @@ import pytest
 from experiments import concentric_circles, swiss_roll
 from experiments.problem import Run, make_model
 from experiments.runner import main
-from experiments.two_dimensional import functions
 from vaells_jax.data.synthetic import CIRCLE_RADII
 from vaells_jax.model.starts import linear_start
 from vaells_jax.training.step import init_state
@@ -75,9 +74,9 @@ def perfect_circles(workdir):
     params = linear_start(state.params, problem.example_inputs, spread=0.7)
     # Latents are a linear picture z = G y of the plane; there J rotates by 90 degrees.
     plane = np.asarray(problem.data.train.latents, float)
-    encode = functions(
-        Run(problem, model, state.replace(params=params), jax.random.key(1), workdir)
-    ).encode
+    encode = Run(
+        problem, model, state.replace(params=params), jax.random.key(1), workdir
+    ).functions.encode
     picture = np.linalg.lstsq(plane, np.asarray(encode(problem.example_inputs)))[0].T
     turn = picture @ np.array([[0.0, -1.0], [1.0, 0.0]]) @ np.linalg.inv(picture)
     operators = jnp.asarray([0.05 * turn, np.diag([1e-3, -1e-3])], jnp.float32)

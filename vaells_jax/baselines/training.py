@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from vaells_jax.baselines.base import Baseline
 from vaells_jax.baselines.elbo import init_params, negative_elbo
 from vaells_jax.model.types import Batch
+from vaells_jax.training.optimizers import check_rates, with_ramp
 from vaells_jax.training.step import TrainState, TrainStep
 
 
@@ -46,13 +46,7 @@ class BaselineOptions:
         Raises:
             ValueError: If one is negative or not finite, or a decay not in [0, 1).
         """
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{field.name} must be finite and >= 0; got {value}.")
-        for name in ("beta1", "beta2"):
-            if getattr(self, name) >= 1:
-                raise ValueError(f"{name} must be below 1; got {getattr(self, name)}.")
+        check_rates(self)
 
 
 def init_state(
@@ -130,8 +124,8 @@ def _rate(options: BaselineOptions) -> optax.ScalarOrSchedule:
         constant = optax.constant_schedule(options.rate)
         rate = optax.join_schedules([constant, fall], [options.decay_from])
     if options.ramp_steps:
-        after = rate if callable(rate) else optax.constant_schedule(options.rate)
-        return lambda step: after(step) * jnp.minimum(step / options.ramp_steps, 1.0)
+        steady = rate if callable(rate) else optax.constant_schedule(options.rate)
+        rate = with_ramp(steady, options.ramp_steps)
     return rate
 
 

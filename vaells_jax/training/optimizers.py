@@ -59,11 +59,7 @@ class OptimizerOptions:
         Raises:
             ValueError: If a rate is negative or not finite, or a decay not in [0, 1).
         """
-        for field in dataclasses.fields(self):
-            check_number(field.name, getattr(self, field.name))
-        for name in ("beta1", "beta2"):
-            if getattr(self, name) >= 1:
-                raise ValueError(f"{name} must be below 1; got {getattr(self, name)}.")
+        check_rates(self)
 
 
 class AcceptRejectState(NamedTuple):
@@ -155,13 +151,32 @@ def make_optimizer(
 
 def _network_rate(options, warm_up_steps):
     """Return the networks' rate by Adam's step: a ramp, a plateau, a drop."""
-    ramp, rate = options.ramp_steps, options.network_rate
     drop = {warm_up_steps: options.rate_after_warm_up} if warm_up_steps else {}
-    plateau = optax.piecewise_constant_schedule(rate, drop)
-    if ramp == 0:
-        return plateau
-    rise = optax.linear_schedule(0.0, 1.0, ramp)
-    return lambda step: rise(step) * plateau(step)
+    plateau = optax.piecewise_constant_schedule(options.network_rate, drop)
+    return with_ramp(plateau, options.ramp_steps)
+
+
+def with_ramp(schedule: optax.Schedule, ramp_steps: int) -> optax.Schedule:
+    """Let a schedule rise evenly from 0 over its first steps."""
+    if ramp_steps == 0:
+        return schedule
+    rise = optax.linear_schedule(0.0, 1.0, ramp_steps)
+    return lambda step: rise(step) * schedule(step)
+
+
+def check_rates(options: Any) -> None:
+    """Raise a ValueError unless all numbers of an optimiser's options can be meant.
+
+    Args:
+        options: A dataclass of numbers and switches, `beta1` and `beta2` among them.
+    """
+    for field in dataclasses.fields(options):
+        if field.type is not bool:
+            check_number(field.name, getattr(options, field.name))
+    for name in ("beta1", "beta2"):
+        value = getattr(options, name)
+        if value >= 1:
+            raise ValueError(f"{name} must be below 1; got {value}.")
 
 
 def operator_step_state(opt_state: Any) -> AcceptRejectState:
