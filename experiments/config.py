@@ -7,9 +7,9 @@ from typing import Any, Literal, TypeVar, get_type_hints
 
 import pydantic
 
+from vaells_jax.checks import check_count, check_number
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.types import LossWeights
-from vaells_jax.operators.checks import check_count, check_number
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
 

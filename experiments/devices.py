@@ -9,7 +9,7 @@ import re
 import jax
 from jax.sharding import Mesh
 
-from vaells_jax.training.mesh import make_mesh
+from vaells_jax.sharding import make_mesh
 
 _ADDRESS = re.compile(r"[\w.\-]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5}")
 MOST_DEVICES = 1024

@@ -16,6 +16,7 @@ from experiments.devices import Resources
 from experiments.problem import Problem, Run, first_state, make_model
 from experiments.records import MetricsLog, write_json
 from vaells_jax.model.types import Batch
+from vaells_jax.sharding import check_batch_size, place, replicated
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.failure import Failure, NonFiniteLossError
 from vaells_jax.training.fit import (
@@ -25,7 +26,6 @@ from vaells_jax.training.fit import (
     transport_steps,
     with_scale,
 )
-from vaells_jax.training.mesh import check_batch_size, place, replicated
 from vaells_jax.training.step import TrainState
 
 

@@ -19,8 +19,8 @@ from vaells_jax.data.synthetic import concentric_circles, swiss_roll
 from vaells_jax.evaluation.importance import ImportanceOptions
 from vaells_jax.evaluation.likelihood import estimate
 from vaells_jax.operators.matrix_exponential import expm_action
+from vaells_jax.sharding import make_mesh
 from vaells_jax.training.checkpoints import Checkpoints
-from vaells_jax.training.mesh import make_mesh
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
 

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as Spec
 from jaxtyping import PRNGKeyArray
 
 from vaells_jax.model.types import Batch, PyTree
-from vaells_jax.training.mesh import place, replicated, split
+from vaells_jax.sharding import place, replicated, split
 
 
 def in_chunks(

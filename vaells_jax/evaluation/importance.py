@@ -22,13 +22,13 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from vaells_jax.checks import check_count, check_number
 from vaells_jax.evaluation.chunks import in_chunks
 from vaells_jax.evaluation.proposals import Generative, propose
 from vaells_jax.evaluation.samples import draw
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.paths import Model, decode_scaled
 from vaells_jax.model.types import Batch, Params
-from vaells_jax.operators.checks import check_count, check_number
 
 DECODED_AT_ONCE = 4_000
 """Latents that are decoded at once, which bounds the memory."""

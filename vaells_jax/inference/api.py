@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from vaells_jax.checks import check_key, check_kind, check_numbers
 from vaells_jax.inference.batches import search_batch
 from vaells_jax.inference.devices import (
     compiler_options,
@@ -20,7 +21,6 @@ from vaells_jax.inference.global_search import global_batch
 from vaells_jax.inference.implicit import attach_derivative
 from vaells_jax.inference.lbfgs import lbfgs_batch
 from vaells_jax.inference.options import CoefficientFit, InferenceOptions
-from vaells_jax.operators.checks import check_key, check_kind, check_numbers
 
 
 def infer_coefficients(

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, get_args
 
 from jaxtyping import Array, Bool, Float, Int
 
-from vaells_jax.operators.checks import check_count, check_number
+from vaells_jax.checks import check_count, check_number
 
 Solver = Literal["gauss_newton", "lbfgs"]
 Search = Literal["local", "global"]

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from vaells_jax.checks import check_integers, check_kind, check_numbers
 from vaells_jax.model.types import Batch, Params
-from vaells_jax.operators.checks import check_integers, check_kind, check_numbers
 from vaells_jax.operators.transport import check_operators
 
 

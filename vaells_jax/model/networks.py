@@ -15,8 +15,8 @@ from flax.errors import FlaxError
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from vaells_jax.checks import check_count, check_kind, check_numbers
 from vaells_jax.model.types import PyTree
-from vaells_jax.operators.checks import check_count, check_kind, check_numbers
 
 _conv_init = nn.initializers.normal(0.05)
 _dense_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")

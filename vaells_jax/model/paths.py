@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from vaells_jax.checks import check_count, check_key, check_kind, check_number
 from vaells_jax.inference import InferenceOptions, infer_coefficients
 from vaells_jax.model.arguments import check_anchors, check_arguments, check_latents
 from vaells_jax.model.networks import Networks, decode, encode
 from vaells_jax.model.posterior import sample_posterior
 from vaells_jax.model.prior import closest_anchor
 from vaells_jax.model.types import Batch, LossWeights, Params, PyTree
-from vaells_jax.operators.checks import check_count, check_key, check_kind, check_number
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from vaells_jax.checks import check_key, check_number, check_numbers
 from vaells_jax.model.distributions import sample_laplace
-from vaells_jax.operators.checks import check_key, check_number, check_numbers
 from vaells_jax.operators.transport import check_operators, transport
 
 

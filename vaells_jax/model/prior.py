@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from vaells_jax.checks import check_numbers
 from vaells_jax.model.posterior import log_posterior
-from vaells_jax.operators.checks import check_numbers
 
 
 def log_prior(components: Float[Array, " N"]) -> Float[Array, ""]:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float, Int
 
-from vaells_jax.operators.checks import check_number
+from vaells_jax.checks import check_number
 
 PyTree = Any
 

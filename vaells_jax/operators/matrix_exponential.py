@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from vaells_jax.operators.checks import check_numbers
+from vaells_jax.checks import check_numbers
 
 THETA = 0.5
 """Norm at which the Taylor polynomial is evaluated."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from vaells_jax.operators.checks import check_numbers
+from vaells_jax.checks import check_numbers
 from vaells_jax.operators.matrix_exponential import expm_action
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from vaells_jax.operators.checks import check_count
+from vaells_jax.checks import check_count
 from vaells_jax.training.step import TrainState
 
 _logger = logging.getLogger(__name__)

@@ -11,9 +11,10 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from vaells_jax.checks import check_count, check_key
 from vaells_jax.model.paths import Model, encode_scaled
 from vaells_jax.model.types import Batch, LossWeights, Params
-from vaells_jax.operators.checks import check_count, check_key
+from vaells_jax.sharding import place, place_batch, replicated
 from vaells_jax.training.failure import (
     Failure,
     NonFiniteLossError,
@@ -21,7 +22,6 @@ from vaells_jax.training.failure import (
     first_nan,
     not_finite,
 )
-from vaells_jax.training.mesh import place, place_batch, replicated
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Phase, Schedule, phase_at
 from vaells_jax.training.step import TrainState, TrainStep, make_train_step
@@ -65,7 +65,7 @@ def fit(
         save: Called every `save_every` steps and at the end, after `on_step` has seen
             all steps up to the state's.
         save_every: Steps between saves.
-        mesh: Devices that share each batch, see `mesh.py`; None for one device.
+        mesh: Devices that share each batch, see `sharding.py`; None for one device.
         debug_nans: Where a step fails, look for the operation that did it.
 
     Returns:

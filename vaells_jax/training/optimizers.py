@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
+from vaells_jax.checks import check_number
 from vaells_jax.model.types import Params
-from vaells_jax.operators.checks import check_number
 from vaells_jax.training.schedule import Phase
 
 PARAM_LABELS = cast(Any, Params)("networks", "networks", "operators", "anchors")

@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from vaells_jax.checks import check_count, check_number
 from vaells_jax.model.types import LossWeights
-from vaells_jax.operators.checks import check_count, check_number
 
 Phase = Literal["warm_up", "network", "operators", "joint"]
 

@@ -11,6 +11,13 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from vaells_jax.checks import (
+    check_count,
+    check_key,
+    check_kind,
+    check_number,
+    check_numbers,
+)
 from vaells_jax.model.networks import init_networks
 from vaells_jax.model.objective import (
     LossTerms,
@@ -20,14 +27,7 @@ from vaells_jax.model.objective import (
 )
 from vaells_jax.model.paths import Model, Paths, encode_scaled
 from vaells_jax.model.types import Batch, LossWeights, Params
-from vaells_jax.operators.checks import (
-    check_count,
-    check_key,
-    check_kind,
-    check_number,
-    check_numbers,
-)
-from vaells_jax.training.mesh import on_mesh, replicated, split
+from vaells_jax.sharding import on_mesh, replicated, split
 from vaells_jax.training.optimizers import (
     OptimizerOptions,
     is_active,
@@ -143,7 +143,7 @@ def make_train_step(
         schedule: Phases' factors and the warm-up's length.
         optimizer: Rates of the groups.
         phase: Which groups move and which terms count.
-        mesh: Devices that share the batch, see `mesh.py`; None for one device.
+        mesh: Devices that share the batch, see `sharding.py`; None for one device.
 
     Returns:
         A jitted function that donates its state. Metrics are scalars in nats, but for

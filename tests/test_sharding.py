@@ -11,9 +11,7 @@ from vaells_jax import InferenceOptions, LossWeights, infer_coefficients, init_s
 from vaells_jax.evaluation.importance import ImportanceOptions, log_marginal_likelihood
 from vaells_jax.evaluation.likelihood import estimate
 from vaells_jax.model.types import Batch
-from vaells_jax.training.checkpoints import Checkpoints
-from vaells_jax.training.fit import choose_scale, fit, transport_steps
-from vaells_jax.training.mesh import (
+from vaells_jax.sharding import (
     AXIS,
     make_mesh,
     on_mesh,
@@ -22,6 +20,8 @@ from vaells_jax.training.mesh import (
     replicated,
     split,
 )
+from vaells_jax.training.checkpoints import Checkpoints
+from vaells_jax.training.fit import choose_scale, fit, transport_steps
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
 from vaells_jax.training.step import make_train_step

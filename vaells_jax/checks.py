@@ -1,4 +1,4 @@
-"""What users are told about arguments that cannot be meant, before JAX meets them."""
+"""Argument validation with readable errors, before values reach JAX."""
 
 import math
 import numbers
