@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines.likelihoods import Likelihood
-from vaells_jax.baselines.protocol import straight_line
+from vaells_jax.evaluation.structure import straight_line
 from vaells_jax.model.networks import Networks
 from vaells_jax.model.types import PyTree
 
@@ -104,4 +104,4 @@ class Baseline(abc.ABC):
         times: Float[Array, " T"],
     ) -> Float[Array, "P T d"]:
         """Join pairs of latents."""
-        return straight_line(starts, ends, times)
+        return jnp.asarray(straight_line(starts, ends, times))

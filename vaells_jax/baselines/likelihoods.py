@@ -51,9 +51,13 @@ class Likelihood:
         """
         if self.kind == "bernoulli":
             return jnp.sum(inputs * outputs - jax.nn.softplus(outputs))
-        constant = 0.5 * math.log(2 * math.pi * self.std**2)
         squared = jnp.sum(((inputs - outputs) / self.std) ** 2)
-        return -0.5 * squared - inputs.size * constant
+        return -0.5 * squared + self.constant(inputs.size)
+
+    def constant(self, size: int) -> float:
+        """Return the part of log p(x|z) that depends on neither x nor z, in nats."""
+        gaussian = self.kind == "gaussian"
+        return -0.5 * size * math.log(2 * math.pi * self.std**2) if gaussian else 0.0
 
     def mean(self, outputs: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the mean data point of the decoder's outputs."""

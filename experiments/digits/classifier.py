@@ -1,7 +1,6 @@
-"""The judge of identity: a classifier that is trained once for each working folder."""
+"""The classifier that tells digits apart, trained once for each working folder."""
 
 import json
-import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
@@ -11,16 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from vaells_jax.data.images import ImageDataset
 from vaells_jax.data.rotation import rotate_image
 from vaells_jax.evaluation.classifier import (
     ClassifierOptions,
     classify,
     train_classifier,
 )
+from vaells_jax.runs.run import Run
 
 
-class Judge(NamedTuple):
+class Classifier(NamedTuple):
     """A trained classifier.
 
     Attributes:
@@ -34,29 +33,23 @@ class Judge(NamedTuple):
     accuracy: float
 
 
-def digit_judge(
-    workdir: pathlib.Path,
-    data: ImageDataset,
-    *,
-    rotated: bool,
-    options: ClassifierOptions | None = None,
-) -> Judge:
-    """Train a classifier on a data set, or read the one that lies in a folder.
+def digit_classifier(run: Run, *, rotated: bool) -> Classifier:
+    """Train a classifier on a run's digits, or read the one that lies in its folder.
 
     Args:
-        workdir: Where it is kept.
-        data: What it is trained and tested on.
-        rotated: Turn the digits by any angle, and call nines sixes.
-        options: Length and rate of the training; by default 3,000 steps for digits at
-            all angles, and 800 for upright ones, which are learnt sooner.
+        run: Whose digits; runs that share a folder share the classifier.
+        rotated: Turn the digits by any angle, and call nines sixes. These take 3,000
+            steps, or 1,000 for a first picture; upright ones 800.
     """
-    options = options or ClassifierOptions(steps=3000 if rotated else 800)
-    path = workdir / "classifier.npz"
+    data = run.data.source
+    turned = 1000 if run.config.preset == "quick" else 3000
+    options = ClassifierOptions(steps=turned if rotated else 800)
+    path = (run.shared or run.workdir) / "classifier.npz"
     wanted = {"dataset": data.name, "rotated": rotated, **options._asdict()}
     name = _six_for_nine if rotated else np.asarray
     found = _read(path, wanted)
     if found is None:
-        # A key of its own: runs of all seeds meet the same judge.
+        # A key of its own: all runs are measured by the same classifier.
         params = train_classifier(
             jax.random.key(0), data.train.images, name(data.train.labels),
             augment=turn_at_random if rotated else None, options=options,
@@ -68,7 +61,7 @@ def digit_judge(
         found = params, float(np.mean(right))
         _write(path, wanted, *found)
     params, accuracy = found
-    return Judge(lambda images: classify(params, images), name, accuracy)
+    return Classifier(lambda images: classify(params, images), name, accuracy)
 
 
 def turn_at_random(key, images):
@@ -102,6 +95,7 @@ def _read(path, wanted):
 
 def _write(path, wanted, params, accuracy):
     about = json.dumps({**wanted, "accuracy": accuracy})
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, about=about, **flatten_dict(params, sep="/"))
     partial.replace(path)

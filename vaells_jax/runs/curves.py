@@ -1,16 +1,18 @@
-"""The course of a run of VAELLS, drawn from its `metrics.jsonl`."""
+"""The course of a run, drawn from its `metrics.jsonl`, and its operators."""
 
 from typing import Any
 
 import numpy as np
 
-from experiments.problem import Run
-from experiments.records import MetricsLog
 from vaells_jax.evaluation.figures import (
     operator_eigenvalues,
     operator_magnitudes,
     training_curves,
 )
+from vaells_jax.evaluation.structure import spectrum
+from vaells_jax.runs.experiment import Merits
+from vaells_jax.runs.records import MetricsLog, merit
+from vaells_jax.runs.run import Run
 
 OPERATOR_CURVES = {
     "transport objective [nats]": "transport_objective_before",
@@ -23,6 +25,13 @@ OPERATOR_CURVES = {
 """What operator steps log, by its title."""
 
 
+BASELINE_CURVES = {
+    "reconstruction [nats]": "reconstruction",
+    "divergence [nats]": "divergence",
+}
+"""What every step of a baseline logs, by its title."""
+
+
 def training_figures(run: Run) -> dict[str, Any]:
     """Draw operators and curves, each over the steps that it was logged at.
 
@@ -30,15 +39,19 @@ def training_figures(run: Run) -> dict[str, Any]:
         Figures by name; of published weights, which come without a log, only the
         operators' eigenvalues.
     """
+    lines = MetricsLog.read(run.workdir / "metrics.jsonl")
+    column = lambda rows, name: np.array([row[name] for row in rows])
+    if not run.is_vaells:
+        curves = {title: column(lines, key) for title, key in BASELINE_CURVES.items()}
+        title = f"Bound on log p(x) ({run.label})"
+        return {"loss": training_curves(column(lines, "step"), curves, title=title)}
     figures = {
         "operator_eigenvalues": operator_eigenvalues(
-            run.state.params.operators, title=f"Operator eigenvalues ({run.label})"
+            run.trained.params.operators, title=f"Operator eigenvalues ({run.label})"
         )
     }
-    lines = MetricsLog.read(run.workdir / "metrics.jsonl")
     if not lines:
         return figures
-    column = lambda rows, name: np.array([row[name] for row in rows])
     figures["operator_magnitudes"] = operator_magnitudes(
         column(lines, "step"), column(lines, "operator_norms"),
         title=f"Operator norms ({run.label})",
@@ -46,7 +59,7 @@ def training_figures(run: Run) -> dict[str, Any]:
     figures["reconstruction_curve"] = training_curves(
         column(lines, "step"),
         {"reconstruction [nats]": column(lines, "reconstruction")},
-        warm_up_steps=run.problem.config.schedule.warm_up_steps,
+        warm_up_steps=run.config.schedule.warm_up_steps,
         title=f"Reconstruction ({run.label})",
     )
     moving = [line for line in lines if line["phase"] in ("operators", "joint")]
@@ -57,3 +70,18 @@ def training_figures(run: Run) -> dict[str, Any]:
             title=f"Operator steps ({run.label})",
         )
     return figures
+
+
+def operator_merits(run: Run) -> Merits:
+    """Describe the operators of a VAELLS: norms and eigenvalues."""
+    found = spectrum(run.trained.params.operators)
+    return {
+        "operator_norms": merit(found.norms.tolist(), "Frobenius norms"),
+        "operator_eigenvalues": merit(
+            [
+                [[float(value.real), float(value.imag)] for value in values]
+                for values in found.eigenvalues
+            ],
+            "of each operator, real and imaginary parts",
+        ),
+    }

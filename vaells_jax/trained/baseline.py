@@ -1,4 +1,4 @@
-"""A compared model with its parameters, as metrics and figures want it."""
+"""A trained baseline."""
 
 import dataclasses
 import functools
@@ -13,11 +13,12 @@ from vaells_jax.baselines import iwae
 from vaells_jax.baselines.base import Baseline, BaselineParams
 from vaells_jax.baselines.elbo import decode_outputs, draw_samples, posteriors
 from vaells_jax.evaluation.importance import ImportanceEstimate
+from vaells_jax.trained.base import Latents, Points, TrainedModel, warn_of_few_samples
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainedBaseline:
-    """A compared model behind `protocol.LatentModel`.
+class TrainedBaseline(TrainedModel):
+    """A trained baseline.
 
     Attributes:
         model: The static part.
@@ -29,7 +30,7 @@ class TrainedBaseline:
     params: BaselineParams
     spread: float = 1.0
 
-    def encode(self, inputs: Float[Array | np.ndarray, "n ..."]) -> Array:
+    def encode(self, inputs: Points) -> Array:
         """Return the centre of each data point's posterior, `[n, d]`."""
         return _encode(self.params, jnp.asarray(inputs), model=self.model)
 
@@ -38,10 +39,7 @@ class TrainedBaseline:
         return _decode(self.params, jnp.asarray(latents), model=self.model)
 
     def sample_posterior(
-        self,
-        key: PRNGKeyArray,
-        inputs: Float[Array | np.ndarray, "n ..."],
-        num_samples: int,
+        self, key: PRNGKeyArray, inputs: Points, num_samples: int = 1
     ) -> Float[Array, "n S d"]:
         """Draw latents of each data point from q(z|x), widened by `spread`."""
         return _sample(
@@ -49,15 +47,17 @@ class TrainedBaseline:
             num_samples=num_samples, spread=self.spread,
         )  # fmt: skip
 
-    def sample_prior(self, key: PRNGKeyArray, count: int) -> Float[Array, "n d"]:
-        """Draw latents from p(z)."""
+    def sample_prior(
+        self, key: PRNGKeyArray, count: int, label: int | None = None
+    ) -> Float[Array, "n d"]:
+        """Draw latents from p(z), which knows no classes: `label` must be None."""
+        if label is not None:
+            kind = type(self.model).__name__
+            raise ValueError(f"label must be None for a {kind}; got {label}.")
         return _sample_prior(self.params, key, model=self.model, count=count)
 
-    def path(
-        self,
-        starts: Float[Array | np.ndarray, "P d"],
-        ends: Float[Array | np.ndarray, "P d"],
-        times: Float[Array | np.ndarray, " T"],
+    def join(
+        self, starts: Latents, ends: Latents, times: Float[Array | np.ndarray, " T"]
     ) -> Float[Array, "P T d"]:
         """Join pairs of latents in the model's way."""
         starts, ends = jnp.asarray(starts), jnp.asarray(ends)
@@ -67,18 +67,21 @@ class TrainedBaseline:
         """Return the model with samples three times as far from their centre."""
         return dataclasses.replace(self, spread=3.0 * self.spread)
 
-    def log_likelihood(
+    def log_marginal_likelihood(
         self,
-        key: PRNGKeyArray,
-        inputs: Float[Array | np.ndarray, "n ..."],
-        num_samples: int,
+        inputs: Points,
+        *,
+        num_samples: int = 1000,
+        key: PRNGKeyArray | None = None,
         on_done: Callable[[int], None] | None = None,
     ) -> ImportanceEstimate:
-        """Estimate log p(x) of each data point, in nats."""
-        return iwae.log_likelihood(
-            self.params, key, inputs, model=self.model, num_samples=num_samples,
-            on_done=on_done,
+        """Estimate log p(x) with importance samples from the posterior."""
+        found = iwae.log_likelihood(
+            self.params, jax.random.key(0) if key is None else key, inputs,
+            model=self.model, num_samples=num_samples, on_done=on_done,
         )  # fmt: skip
+        warn_of_few_samples(found, num_samples)
+        return found
 
 
 # Functions of their arrays alone, so that runs share compilations.

@@ -1,40 +1,53 @@
-"""How well any model of the plane's manifolds has learned them, and its operators."""
+"""How well any model of the plane's curves has learned them, and its operators."""
 
 import functools
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import numpy as np
 
-from experiments.problem import Run
-from experiments.records import merit
-from experiments.two_dimensional import (
+from experiments.planes.data import (
     NUM_PATHS,
     NUM_SAMPLES,
     TOLERANCE,
     anchor_pairs,
     draw_pairs,
-    widened,
+    with_wide_prior,
 )
-from vaells_jax.baselines.protocol import LatentModel
 from vaells_jax.data.synthetic import ManifoldDataset
 from vaells_jax.evaluation import structure
 from vaells_jax.evaluation.alignment import affine_error
+from vaells_jax.runs.curves import operator_merits
+from vaells_jax.runs.experiment import Merits
+from vaells_jax.runs.likelihood import marginal_likelihood
+from vaells_jax.runs.records import merit
+from vaells_jax.runs.run import Run
+from vaells_jax.trained.base import TrainedModel
+from vaells_jax.trained.vaells import TrainedVaells
 
 
-def measure(run: Run, curves: np.ndarray) -> dict[str, Any]:
-    """Measure what both experiments have in common.
+def measure(curves: Callable[[ManifoldDataset], np.ndarray], run: Run) -> Merits:
+    """Measure a run of any model.
 
     Args:
-        run: A trained run.
         curves: The noiseless manifold in the space of the data, a curve a class.
-
-    Returns:
-        Figures of merit by name, for `results.json`.
+        run: A trained run.
     """
-    data, trained = run.problem.data, widened(run)
+    data, trained = run.data.source, with_wide_prior(run)
+    found: Merits = {}
+    if isinstance(trained, TrainedVaells):
+        found = _operator_merits(run, trained)
+    found |= model_merits(trained, data, curves(data), run.key)
+    if len(data.anchors) > 1:
+        found |= class_merits(trained, data)
+    return found | marginal_likelihood(run, data.test.inputs)
+
+
+def _operator_merits(run, trained):
+    """Measure how far the operators' orbits are the manifold."""
+    data = run.data.source
     latents = np.asarray(trained.encode(data.test.inputs))
-    spectrum = structure.spectrum(run.state.params.operators)
+    spectrum = structure.spectrum(trained.params.operators)
     correlations, residual = _orbits(data, trained, latents, spectrum)
     return {
         "orbit_rank_correlation": merit(
@@ -49,7 +62,6 @@ def measure(run: Run, curves: np.ndarray) -> dict[str, Any]:
             "median distance of encoded test points to the closest anchor's orbit of "
             "the dominant operator, over their norms",
         ),
-        **model_merits(trained, data, curves, run.key),
         "prior_coefficient_scale": merit(
             np.asarray(trained.coefficient_scale).tolist(),
             "Laplace scale of each operator's coefficients in prior samples",
@@ -60,20 +72,13 @@ def measure(run: Run, curves: np.ndarray) -> dict[str, Any]:
         "dominant_operator_share": merit(
             spectrum.dominant_share, "of the sum of the operators' norms"
         ),
-        "operator_norms": merit(spectrum.norms.tolist(), "Frobenius norms"),
-        "operator_eigenvalues": merit(
-            [
-                [[float(value.real), float(value.imag)] for value in values]
-                for values in spectrum.eigenvalues
-            ],
-            "of each operator, real and imaginary parts",
-        ),
+        **operator_merits(run),
     }
 
 
 def model_merits(
-    trained: LatentModel, data: ManifoldDataset, curves: np.ndarray, key: jax.Array
-) -> dict[str, Any]:
+    trained: TrainedModel, data: ManifoldDataset, curves: np.ndarray, key: jax.Array
+) -> Merits:
     """Measure what any model has: paths, a prior, a picture of the plane.
 
     Args:
@@ -117,7 +122,7 @@ def _path_merits(trained, data, curves):
         structure.path_score, starts, ends, labels,
         encode=trained.encode, decode=trained.decode, curves=curves,
     )  # fmt: skip
-    paths, straight = score(path=trained.path), score(path=structure.straight_path)
+    paths, straight = score(path=trained.join), score(path=structure.straight_line)
     found = {
         "path_error": merit(
             paths.error,
@@ -137,7 +142,7 @@ def _path_merits(trained, data, curves):
     return found
 
 
-def class_merits(trained: LatentModel, data: ManifoldDataset) -> dict[str, Any]:
+def class_merits(trained: TrainedModel, data: ManifoldDataset) -> Merits:
     """Measure how far two circles are apart in any model's latents, and how round."""
     train, test = (
         np.asarray(trained.encode(split.inputs)) for split in (data.train, data.test)

@@ -1,6 +1,5 @@
 """The devices and hosts that a run is given by its command line."""
 
-import argparse
 import contextlib
 import dataclasses
 import os
@@ -9,6 +8,7 @@ import re
 import jax
 from jax.sharding import Mesh
 
+from vaells_jax.runs.command import Flags
 from vaells_jax.sharding import make_mesh
 
 _ADDRESS = re.compile(r"[\w.\-]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5}")
@@ -36,31 +36,7 @@ class Resources:
         return jax.process_index() if self.mesh is not None else 0
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that `claim` reads."""
-    parser.add_argument(
-        "--devices", type=int, default=None, metavar="N",
-        help="share each batch among N devices of this host (default: 1, or on several "
-        "hosts all there are); CPU cores count as devices",
-    )  # fmt: skip
-    parser.add_argument(
-        "--coordinator", default=None, metavar="ADDRESS:PORT",
-        help="where the first of several hosts listens; all of them share the workdir",
-    )  # fmt: skip
-    parser.add_argument(
-        "--hosts", type=int, default=None, metavar="N", help="how many hosts there are"
-    )
-    parser.add_argument(
-        "--host-index", type=int, default=None, metavar="I",
-        help="which of them this one is, 0 to N - 1",
-    )  # fmt: skip
-    parser.add_argument(
-        "--debug-nans", action="store_true",
-        help="where a loss or a gradient is not a number, name the line that made it",
-    )  # fmt: skip
-
-
-def claim(arguments: argparse.Namespace) -> Resources:
+def claim_devices(arguments: Flags) -> Resources:
     """Find the devices that the flags ask for, and meet the other hosts.
 
     Call it before JAX is first used, or its CPU cores are one device for good.

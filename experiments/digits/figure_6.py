@@ -6,35 +6,55 @@ number of operators (M) and of anchors a class (N_a).
 """
 
 import dataclasses
+import functools
 import json
 import pathlib
-import shutil
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 
-from experiments.config import ExperimentConfig
-from experiments.devices import Resources
-from experiments.problem import Experiment, first_state
-from experiments.records import write_json
-from experiments.runner import run_seed
-from experiments.training import train_or_restore
-from experiments.workdir import claim_workdir
+from experiments.digits.likelihoods import FIGURE_6
+from vaells_jax.model.published import load_published
+from vaells_jax.model.types import Params
+from vaells_jax.runs.config import VaellsConfig
+from vaells_jax.runs.devices import Resources
+from vaells_jax.runs.experiment import Experiment
+from vaells_jax.runs.main import run_model
+from vaells_jax.runs.models import recipe
+from vaells_jax.runs.records import write_json
+from vaells_jax.runs.results import markdown
+from vaells_jax.runs.run import run_keys
+from vaells_jax.runs.train import train_or_restore
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.step import TrainState
 
 Row = tuple[int, int]  # M, N_a
-Paper = Mapping[Row, Mapping[str, float]]
+
+
+def published(path: pathlib.Path, config: VaellsConfig) -> tuple[VaellsConfig, Params]:
+    """Read published weights; their sizes go into the configuration.
+
+    Raises:
+        ValueError: If they are not those of a convolutional pair for ten digits.
+    """
+    params = load_published(path)
+    anchors = params.anchors
+    if anchors is None or anchors.shape[2:] != (28, 28):
+        raise ValueError(f"{path} holds no model of images, with anchors of 28x28.")
+    num_operators, latent_size, _ = params.operators.shape
+    model = dataclasses.replace(
+        config.model, num_operators=num_operators, latent_size=latent_size
+    )
+    data = dataclasses.replace(config.data, anchors_per_class=anchors.shape[1])
+    return dataclasses.replace(config, model=model, data=data), params
 
 
 def run_table(
     experiment: Experiment,
-    config: ExperimentConfig,
+    config: VaellsConfig,
     workdir: pathlib.Path,
     parts: tuple[str, ...],
     resources: Resources,
-    paper: Paper,
 ) -> None:
     """Train, evaluate and draw each row of the table; go on where it stopped.
 
@@ -44,7 +64,6 @@ def run_table(
         workdir: Gets the folder `warm_up`, one folder a row, and the table.
         parts: Which of train, evaluate and figures to do.
         resources: The devices, of one host.
-        paper: The paper's values of each row.
 
     Raises:
         ValueError: If a folder holds another configuration, or there are several
@@ -55,24 +74,24 @@ def run_table(
     """
     if jax.process_count() > 1:
         raise ValueError("--table wants a single host.")
-    warm = _warm_up(
-        experiment, config, workdir / "warm_up", "train" in parts, resources
-    )
-    for row in paper:
+    warm = None
+    if "train" in parts and config.schedule.warm_up_steps:
+        warm = _warm_up(experiment, config, workdir / "warm_up", resources)
+    for row in FIGURE_6:
         folder = workdir / folder_of(row)
         resolved = row_config(config, row)
-        if warm is not None:
-            _start_from(warm, experiment, resolved, folder)
-        elif "train" not in parts and not _is_trained(resolved, folder):
+        if "train" not in parts and not _is_trained(resolved, folder):
             print(f"{experiment.name}: {folder}/ is not trained to its end; left out.")
             continue
-        _share_judge(workdir, folder)
         left = parts
         if "evaluate" in parts and _is_evaluated(resolved, folder):
             left = tuple(part for part in parts if part != "evaluate")
-        run_seed(experiment, resolved, folder, left, resources)
+        start = None
+        if warm is not None:
+            start = functools.partial(with_networks, warm=warm)
+        run_model(experiment, resolved, folder, left, resources, workdir, start)
         if "evaluate" in parts:
-            write_table(workdir, paper)
+            write_table(workdir)
 
 
 def folder_of(row: Row) -> str:
@@ -80,7 +99,7 @@ def folder_of(row: Row) -> str:
     return f"M{row[0]}-Na{row[1]}"
 
 
-def row_config(config: ExperimentConfig, row: Row) -> ExperimentConfig:
+def row_config(config: VaellsConfig, row: Row) -> VaellsConfig:
     """Return the configuration with a row's M and N_a."""
     return dataclasses.replace(
         config,
@@ -89,26 +108,16 @@ def row_config(config: ExperimentConfig, row: Row) -> ExperimentConfig:
     )
 
 
-def _warm_up(experiment, config, folder, train, resources) -> TrainState | None:
+def _warm_up(experiment, config, folder, resources) -> TrainState:
     """Train the warm-up that the rows share, or restore its end."""
-    steps = config.schedule.warm_up_steps
-    if not train or steps == 0:
-        return None
-    schedule = dataclasses.replace(config.schedule, steps=steps)
-    problem = experiment.prepare(dataclasses.replace(config, schedule=schedule))
-    claim_workdir(folder, problem.config)
     print(f"{experiment.name}: the warm-up that all rows share, in {folder}/")
-    return train_or_restore(problem, folder, train=True, resources=resources).state
-
-
-def _start_from(warm, experiment, config, folder):
-    """Make the warm-up's end a row's first checkpoint, unless the row has begun."""
-    checkpoints = Checkpoints(folder / "checkpoints")
-    if checkpoints.latest_step() is None:
-        problem = experiment.prepare(config)
-        claim_workdir(folder, problem.config)
-        checkpoints.save(with_networks(first_state(problem), warm))
-    checkpoints.close()
+    steps = config.schedule.warm_up_steps
+    schedule = dataclasses.replace(config.schedule, steps=steps)
+    config = dataclasses.replace(config, schedule=schedule)
+    data = experiment.prepare(config)
+    train_or_restore(config, data, folder, resources=resources)
+    template = recipe(config, data).start(run_keys(config.seed).start)
+    return Checkpoints(folder / "checkpoints", writer=False).restore(template)
 
 
 def _is_evaluated(config, folder):
@@ -121,22 +130,10 @@ def _is_evaluated(config, folder):
     return (record["step"], record.get("evaluation")) == wanted
 
 
-def _share_judge(workdir, folder):
-    """Copy the classifier that another row has trained: it knows the digits alone."""
-    found = sorted(workdir.glob("*/classifier.npz"))
-    if found and not (folder / "classifier.npz").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(found[0], folder / "classifier.npz")
-
-
 def _is_trained(config, folder):
     """Say whether a row's newest checkpoint is its schedule's last."""
-    if not (folder / "checkpoints").exists():
-        return False
-    checkpoints = Checkpoints(folder / "checkpoints")
-    step = checkpoints.latest_step()
-    checkpoints.close()
-    return step == config.schedule.steps
+    checkpoints = Checkpoints(folder / "checkpoints", writer=False)
+    return checkpoints.latest_step() == config.schedule.steps
 
 
 def with_networks(state: TrainState, warm: TrainState) -> TrainState:
@@ -156,16 +153,16 @@ def with_networks(state: TrainState, warm: TrainState) -> TrainState:
 
 COLUMNS = {
     "log_likelihood": "LL, paper's estimator [nats]",
-    "log_likelihood_consistent": "log p(x), lower bound [nats]",
+    "log_marginal_likelihood": "log p(x), lower bound [nats]",
     "mse": "MSE",
 }
 """Figures of merit that the table shows, with their headings."""
 
 
-def write_table(workdir: pathlib.Path, paper: Paper) -> None:
+def write_table(workdir: pathlib.Path) -> None:
     """Write and print `table.json` and `table.md` of the rows evaluated so far."""
     rows = {}
-    for row in paper:
+    for row in FIGURE_6:
         path = workdir / folder_of(row) / "results.json"
         if path.exists():
             rows[row] = json.loads(path.read_text())
@@ -182,26 +179,25 @@ def write_table(workdir: pathlib.Path, paper: Paper) -> None:
     any_row: dict[str, Any] = next(iter(rows.values()))
     head = {name: any_row[name] for name in ("dataset", "preset", "seed")}
     write_json(workdir / "table.json", {**head, "rows": records})
-    text = markdown(records, head)
+    text = table_text(records, head)
     (workdir / "table.md").write_text(text)
     print(f"\n{text}\n  {workdir}/table.json, table.md")
 
 
-def markdown(records: list[dict[str, Any]], head: dict[str, Any]) -> str:
+def table_text(records: list[dict[str, Any]], head: dict[str, Any]) -> str:
     """Lay the rows out as Markdown: ours with standard errors, the paper's beside."""
     names = [name for name in COLUMNS if name in records[0]["results"]]
-    heads, rule = ["M", "N_a"], ["---", "---"]
+    heads = ["M", "N_a"]
     for name in names:
         heads += [COLUMNS[name], "paper"]
-        rule += ["---", "---"]
-    lines = [_line(heads), _line(rule)]
+    rows = []
     for record in records:
         cells = [str(record["num_operators"]), str(record["anchors_per_class"])]
         for name in names:
             cells += _cells(name, record["results"][name])
-        lines.append(_line(cells))
+        rows.append(cells)
     title = f"Data set {head['dataset']}, preset {head['preset']}, seed {head['seed']}."
-    return "\n".join([title, "", *lines, ""])
+    return f"{title}\n\n{markdown(heads, rows)}"
 
 
 def _cells(name, result):
@@ -213,7 +209,3 @@ def _cells(name, result):
     own = value if error is None else f"{value} +- {error:.{digits}{'f'}}"
     paper = result.get("paper")
     return own, "-" if paper is None else f"{paper:.{digits}f}"
-
-
-def _line(cells):
-    return "| " + " | ".join(cells) + " |"

@@ -1,19 +1,16 @@
-"""What the swiss roll and the concentric circles share: data, batches, functions."""
+"""The swiss roll and the concentric circles: data, batches, anchors, a wide prior."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.config import ExperimentConfig
-from experiments.problem import Problem, Run, gather
-from vaells_jax.baselines.vaells import TrainedVaells
-from vaells_jax.data.batches import batch_indices
 from vaells_jax.data.synthetic import LIFTED_DIM, NOISE_STD, ManifoldDataset
-from vaells_jax.model.networks import dense_networks
+from vaells_jax.runs.config import RunConfig
+from vaells_jax.runs.run import Run, RunData, run_keys, shuffled_batches
+from vaells_jax.trained.base import TrainedModel
+from vaells_jax.trained.vaells import TrainedVaells
 
 NUM_PATHS = 200
 NUM_SAMPLES = 2000
@@ -21,50 +18,42 @@ TOLERANCE = 3.0 * NOISE_STD * LIFTED_DIM**0.5
 """Three widths of the noise: its root mean square norm in the space of the data."""
 
 
-def make_problem(config: ExperimentConfig, name: str, make_data: Callable) -> Problem:
-    """Draw a 2-D set for a configuration's seed and make batches of it.
+def prepare(make_data: Callable[..., ManifoldDataset], config: RunConfig) -> RunData:
+    """Draw a set for a configuration's seed.
+
+    Args:
+        make_data: Draws it from a key.
+        config: The configuration.
 
     Raises:
         ValueError: If another data set is asked for.
     """
+    name = config.experiment
     if config.data.dataset not in (None, name):
         raise ValueError(
-            f"--dataset: {config.experiment} draws its own data, {name!r}; "
-            f"got {config.data.dataset!r}."
+            f"--dataset: {name} draws its own data, {name!r}; got "
+            f"{config.data.dataset!r}."
         )
-    config = dataclasses.replace(
-        config, data=dataclasses.replace(config.data, dataset=name)
+    keys = run_keys(config.seed)
+    data = make_data(keys.data, num_anchors=config.data.anchors_per_class)
+    next_batch, indices = shuffled_batches(
+        data.train.inputs, data.train.labels, keys.order, config.data.batch_size
     )
-    data_key, order_key = jax.random.split(jax.random.key(config.seed + 1))
-    data = make_data(data_key, num_anchors=config.data.anchors_per_class)
-
-    return Problem(
-        config=config,
-        networks=dense_networks(config.model.latent_size, LIFTED_DIM),
-        example_inputs=data.train.inputs,
-        anchors=jnp.copy(data.anchors),  # training donates its own
-        next_batch=gather(
-            data.train.inputs, data.train.labels, order_key, config.data.batch_size
-        ),
-        data=data,
-        example_indices=functools.partial(
-            batch_indices,
-            order_key,
-            num_examples=len(data.train.labels),
-            batch_size=config.data.batch_size,
-        ),
-    )
+    anchors = jnp.copy(data.anchors)  # training donates its own
+    return RunData(name, data.train.inputs, anchors, next_batch, data, indices)
 
 
-def widened(run: Run) -> TrainedVaells:
-    """Return a run as functions, its prior as wide as the manifold is long.
+def with_wide_prior(run: Run) -> TrainedModel:
+    """Return a run's model; VAELLS's prior as wide as the manifold is long.
 
     The table's rate (zeta_3) gives prior samples near their anchors. The spread that
     makes them a manifold is the paths' own: the mean |c| of each operator between test
     points and their closest anchors, which is the Laplace scale of greatest likelihood.
     """
-    trained = run.functions
-    found = _closest_coefficients(run.problem.data, trained)
+    trained = run.trained
+    if not isinstance(trained, TrainedVaells):
+        return trained
+    found = _closest_coefficients(run.data.source, trained)
     return dataclasses.replace(trained, coefficient_scale=np.abs(found).mean(axis=0))
 
 

@@ -1,8 +1,7 @@
-"""What a run on rotated digits is worth: figures of merit, and Figs. 5 and 10."""
+"""How far the paths of a model of digits are rotations."""
 
-import pathlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,24 +9,18 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from experiments.curves import training_figures
-from experiments.digits import posterior_samples, sample_merits
-from experiments.identity import digit_judge
-from experiments.problem import Run
-from experiments.records import merit
+from experiments.digits.classifier import digit_classifier
+from experiments.digits.measures import common_merits, inputs_of
 from vaells_jax import transport_path
-from vaells_jax.data.images import NUM_CLASSES
 from vaells_jax.data.rotation import rotations
 from vaells_jax.evaluation import structure
-from vaells_jax.evaluation.classifier import ClassifierOptions
-from vaells_jax.evaluation.figures import (
-    operator_path_rows,
-    posterior_sample_grids,
-    reconstruction_grid,
-    save_figure,
-)
 from vaells_jax.evaluation.images import identity_preservation
 from vaells_jax.evaluation.turning import frequency_ratios, quarter_turn, turn_score
+from vaells_jax.runs.curves import operator_merits
+from vaells_jax.runs.experiment import Merits
+from vaells_jax.runs.likelihood import marginal_likelihood
+from vaells_jax.runs.records import merit
+from vaells_jax.runs.run import Run
 
 NUM_PATHS, NUM_CALIBRATION = 200, 20
 """Test digits whose paths are measured, and those that tell what a quarter turn is."""
@@ -54,7 +47,7 @@ class Space(NamedTuple):
 
 def latent_space(run: Run) -> Space:
     """Make a run's functions."""
-    params, trained = run.state.params, run.functions
+    params, trained = run.trained.params, run.trained
     found = structure.spectrum(params.operators)
     operator = params.operators[found.dominant]
     frequencies = found.eigenvalues[found.dominant].imag
@@ -83,37 +76,46 @@ def turn(images: ArrayLike, angles: ArrayLike) -> Array:
     return _rotations(images, jnp.asarray(angles, images.dtype))
 
 
-def evaluate(run: Run) -> dict[str, Any]:
+def measure(run: Run) -> Merits:
+    """Measure a model of rotated digits."""
+    classifier = digit_classifier(run, rotated=True)
+    found = common_merits(run, classifier)
+    if not run.is_vaells:
+        test = inputs_of(run, run.data.source.test.images)
+        return found | marginal_likelihood(run, test)
+    return _rotation_merits(run, classifier) | found | operator_merits(run)
+
+
+def _rotation_merits(run, classifier):
     """Measure how far paths are rotations, and whether digits outlive them."""
-    test, space = run.problem.data.test, latent_space(run)
+    test, space = run.data.source.test, latent_space(run)
     images, labels = test.images[:NUM_PATHS], test.labels[:NUM_PATHS]
     quarter = _quarter_turn(run, space)
     score = turn_score(
         images, quarter,
         encode=space.encode, decode=space.decode, path=space.path, turn=turn,
     )  # fmt: skip
-    # A first picture has no minute to spare for its judge.
-    quick = run.problem.config.preset == "quick"
-    judge = digit_judge(
-        run.workdir, run.problem.data, rotated=True,
-        options=ClassifierOptions(steps=1000) if quick else None,
-    )  # fmt: skip
-    names = judge.name(labels)
-    kept = identity_preservation(score.outputs, names, classify=judge.classify)
+    names = classifier.name(labels)
+    kept = identity_preservation(score.outputs, names, classify=classifier.classify)
+    operators = run.trained.params.operators
+    ratios = frequency_ratios(operators[structure.spectrum(operators).dominant])
     return {
         **_turn_merits(score),
-        "identity_preservation": merit(
+        "identity_along_rotations": merit(
             kept.share,
             "share of a path's images that a classifier takes for their digit (6 and 9 "
             f"count as one), {_WHICH}",
             per_angle=kept.per_view.tolist(),
             whole_paths=kept.whole,
         ),
-        **sample_merits(run, images, names, judge),
         "quarter_turn_coefficient": merit(
             quarter, f"turns {NUM_CALIBRATION} digits by 90 degrees best, all together"
         ),
-        **_spectrum(run),
+        "frequency_ratios": merit(
+            ratios.tolist(),
+            "imaginary parts of the operator's eigenvalues over the least that reaches "
+            "a tenth of the largest; the authors' operator has 1 : 2.0 : 2.9",
+        ),
     }
 
 
@@ -140,77 +142,30 @@ def _turn_merits(score):
             float(score.nominal_errors.mean()),
             "the same against the rotation in proportion to the coefficient",
         ),
-        "reconstruction_mse": merit(
+        "rotation_reconstruction_mse": merit(
             float(again), "the same of these rotations' own reconstructions"
         ),
         "path_to_reconstruction": merit(
-            float(path / again), "path_mse over reconstruction_mse"
+            float(path / again), "path_mse over rotation_reconstruction_mse"
         ),
     }
 
 
-def _spectrum(run):
-    found = structure.spectrum(run.state.params.operators)
-    ratios = frequency_ratios(run.state.params.operators[found.dominant])
-    return {
-        "frequency_ratios": merit(
-            ratios.tolist(),
-            "imaginary parts of the operator's eigenvalues over the least that reaches "
-            "a tenth of the largest; the authors' operator has 1 : 2.0 : 2.9",
-        ),
-        "operator_norms": merit(found.norms.tolist(), "Frobenius norms"),
-        "operator_eigenvalues": merit(
-            [
-                [[float(value.real), float(value.imag)] for value in values]
-                for values in found.eigenvalues
-            ],
-            "of each operator, real and imaginary parts",
-        ),
-    }
+def rotation_paths(run: Run, images: ArrayLike, points: int = 13) -> tuple:
+    """Sweep the coefficient to both sides of upright digits, as in Fig. 5R.
 
-
-def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:
-    """Draw Figs. 5L, 5R and 10, reconstructions and the course of the training."""
-    data, space = run.problem.data, latent_space(run)
-    first = [np.flatnonzero(data.test.labels == c)[:3] for c in range(NUM_CLASSES)]
-    upright = data.test.images[np.stack(first, axis=1)]  # three of each digit
-    angles = np.linspace(0.0, 2 * np.pi, 20, endpoint=False)
-    turned = np.asarray(turn(upright[:2].reshape(20, 28, 28), angles))
-    turned = turned[np.arange(20), np.arange(20)]
-    spread = "Posterior samples, coefficients spread 6.7-fold"
-    figures = {
-        "posterior_samples": posterior_sample_grids(
-            *posterior_samples(run, upright[0, [2, 4]]), title=f"{spread} ({run.label})"
-        ),
-        "posterior_samples_more": posterior_sample_grids(
-            *posterior_samples(run, upright[1]), title=f"{spread} ({run.label})"
-        ),
-        "rotation_paths": _paths(run, space, upright[2]),
-        "reconstructions": reconstruction_grid(
-            turned, space.decode(space.encode(turned)),
-            title=f"Test digits at all angles ({run.label})",
-        ),
-        **training_figures(run),
-    }  # fmt: skip
-    for name, figure in figures.items():
-        save_figure(figure, folder / f"{name}.png")
-    return [folder / f"{name}.png" for name in figures]
-
-
-def _paths(run, space, images, points=13):
-    """Sweep the coefficient to both sides of upright digits, as in Fig. 5R."""
+    Returns:
+        Decoded paths `[n, points, 28, 28]` and their coefficients.
+    """
+    space = latent_space(run)
     reach = 1.5 * abs(_quarter_turn(run, space))
     sweep = np.linspace(-reach, reach, points)
-    outputs = space.decode(np.asarray(space.path(space.encode(images), sweep)))
-    return operator_path_rows(
-        np.asarray(outputs)[None], sweep,
-        title=f"Paths of about 135 degrees each way ({run.label})",
-    )  # fmt: skip
+    return space.decode(space.path(space.encode(images), sweep)), sweep
 
 
 def _quarter_turn(run, space):
     """Find the coefficient of a quarter turn from a few test digits."""
     return quarter_turn(
-        run.problem.data.test.images[:NUM_CALIBRATION], space.longest,
+        run.data.source.test.images[:NUM_CALIBRATION], space.longest,
         encode=space.encode, decode=space.decode, path=space.path, turn=turn,
     )  # fmt: skip

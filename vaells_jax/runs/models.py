@@ -1,0 +1,172 @@
+"""Every model by name, and what training needs of it.
+
+A new baseline is a class in its own file and a line in `BASELINES`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from jaxtyping import Array
+
+from vaells_jax.baselines.base import Baseline, BaselineParams
+from vaells_jax.baselines.hyperspherical import Hyperspherical
+from vaells_jax.baselines.likelihoods import Likelihood
+from vaells_jax.baselines.networks import (
+    gated_networks,
+    logit_networks,
+    plain_networks,
+)
+from vaells_jax.baselines.training import init_state as init_baseline
+from vaells_jax.baselines.training import make_step as make_baseline_step
+from vaells_jax.baselines.vae import Vae
+from vaells_jax.baselines.vamp_prior import VampPrior
+from vaells_jax.model.networks import DenseNetwork, Networks, convolutional_networks
+from vaells_jax.model.paths import Model
+from vaells_jax.model.starts import linear_start, skew
+from vaells_jax.runs.config import BaselineConfig, NetworkName, RunConfig, VaellsConfig
+from vaells_jax.runs.run import RunData
+from vaells_jax.trained.base import TrainedModel
+from vaells_jax.trained.baseline import TrainedBaseline
+from vaells_jax.trained.vaells import TrainedVaells
+from vaells_jax.training.fit import MakeStep, choose_scale, transport_steps, with_scale
+from vaells_jax.training.step import TrainState, init_state
+
+BASELINES: dict[str, type[Baseline]] = {
+    "vae": Vae,
+    "hyperspherical": Hyperspherical,
+    "vampprior": VampPrior,
+}
+"""Every model but VAELLS, in the figures' order."""
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What training needs of a model.
+
+    Attributes:
+        model: The static part.
+        start: Draws the state at step 0.
+        make_step: The step of each phase.
+        after_warm_up: Changes the state once the warm-up is over, or None.
+        trained: Makes a model of trained functions from a state.
+    """
+
+    model: Any
+    start: Callable[[Array], TrainState]
+    make_step: MakeStep
+    after_warm_up: Callable[[TrainState], TrainState] | None
+    trained: Callable[[TrainState], TrainedModel]
+
+
+def recipe(config: RunConfig, data: RunData, mesh: Mesh | None = None) -> Recipe:
+    """Return the recipe of the model that a configuration describes.
+
+    Raises:
+        ValueError: If the configuration does not describe one.
+    """
+    if isinstance(config, BaselineConfig):
+        return _baseline_recipe(config, data)
+    assert isinstance(config, VaellsConfig)
+    model = vaells(config, data.shape)
+    scale = None
+    if config.model.latent_scale is None:
+        scale = choose_scale(data.next_batch, model=model)
+
+    def start(key):
+        state = init_state(
+            key, model=model, num_operators=config.model.num_operators,
+            inputs=data.inputs[:2], anchors=data.anchors, optimizer=config.optimizer,
+            operator_std=config.model.operator_std,
+        )  # fmt: skip
+        params = state.params
+        if config.model.linear_start is not None:
+            spread = config.model.linear_start
+            params = linear_start(params, data.inputs, spread=spread)
+        if config.model.skew_start:
+            params = params._replace(operators=skew(params.operators))
+        return state.replace(params=params)  # type: ignore[attr-defined]
+
+    steps = transport_steps(
+        model=model, weights=config.weights, schedule=config.schedule,
+        optimizer=config.optimizer, mesh=mesh,
+    )  # fmt: skip
+    trained = lambda state: TrainedVaells(
+        with_scale(model, state), state.params, config.weights
+    )
+    return Recipe(model, start, steps, scale, trained)
+
+
+def _baseline_recipe(config, data):
+    model = baseline(config, data.shape)
+    return Recipe(
+        model,
+        lambda key: init_baseline(
+            key, data.inputs, model=model, options=config.optimizer
+        ),
+        lambda phase, state: make_baseline_step(model, config.optimizer),
+        None,
+        lambda state: TrainedBaseline(model, state.params),
+    )
+
+
+def vaells(config: VaellsConfig, shape: tuple[int, ...]) -> Model:
+    """Make the static part of the VAELLS that a configuration describes."""
+    return Model(
+        networks=make_networks(config.model.networks, config.model.latent_size, shape),
+        latent_scale=config.model.latent_scale or 1.0,
+        num_samples=config.model.num_samples,
+        noise_std=config.model.noise_std,
+        coefficient_rate=config.weights.posterior_l1,
+        closest_anchor=config.model.closest_anchor,
+        posterior_search=config.posterior_search,
+        prior_search=config.prior_search,
+    )
+
+
+def baseline(config: BaselineConfig, shape: tuple[int, ...]) -> Baseline:
+    """Make the baseline that a configuration describes.
+
+    Args:
+        config: The configuration.
+        shape: Of one data point.
+
+    Raises:
+        ValueError: If the model is unknown or has other options.
+    """
+    if config.model not in BASELINES:
+        raise ValueError(
+            f"model must be one of {', '.join(BASELINES)}; got {config.model!r}."
+        )
+    kind = BASELINES[config.model]
+    size = kind.encoder_size(config.latent_size)
+    networks = make_networks(config.networks, size, shape)
+    try:
+        return kind(networks, config.latent_size, config.likelihood, **config.options)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise ValueError(
+            f"options: {config.options} do not fit {kind.__name__}: {error}."
+        ) from error
+
+
+def make_networks(
+    name: NetworkName, encoder_size: int, shape: tuple[int, ...]
+) -> Networks:
+    """Make the pair of networks that a configuration names."""
+    match name:
+        case "dense":
+            size = math.prod(shape)
+            return Networks(DenseNetwork(512, encoder_size), DenseNetwork(512, size))
+        case "convolutional":
+            return convolutional_networks(encoder_size)
+        case "logits":
+            return logit_networks(encoder_size)
+        case "logits_dense":
+            return logit_networks(encoder_size, dense_end=True)
+        case "plain":
+            return plain_networks(encoder_size)
+        case "gated":
+            return gated_networks(encoder_size)
+    raise ValueError(f"networks must be named, or passed by the program; got {name!r}.")
