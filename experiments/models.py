@@ -1,26 +1,16 @@
 """The compared models by name: a new one is a class in its own file and a line here."""
 
 import dataclasses
-import math
-from typing import Any, Literal
+from typing import Any
 
 from experiments.config import RunConfig
 from vaells_jax.baselines.base import Baseline
 from vaells_jax.baselines.hyperspherical import Hyperspherical
 from vaells_jax.baselines.likelihoods import Likelihood
-from vaells_jax.baselines.networks import (
-    gated_networks,
-    logit_networks,
-    plain_networks,
-)
 from vaells_jax.baselines.training import BaselineOptions
 from vaells_jax.baselines.vae import Vae
 from vaells_jax.baselines.vamp_prior import VampPrior
-from vaells_jax.model.networks import (
-    DenseNetwork,
-    Networks,
-    convolutional_networks,
-)
+from vaells_jax.networks.stock import NetworkName, make_networks
 from vaells_jax.training.schedule import Schedule
 
 MODELS: dict[str, type[Baseline]] = {
@@ -36,10 +26,6 @@ TITLES = {
     "vampprior": "VampPrior",
     "vaells": "VAELLS",
 }
-
-NetworkName = Literal[
-    "dense", "convolutional", "logits", "logits_dense", "plain", "gated"
-]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +48,7 @@ class ComparedConfig(RunConfig):
     Attributes:
         model: A name in `MODELS`.
         latent_size: Entries of a latent; of a hypersphere's the ambient dimension.
-        networks: "dense" is Table 2, "convolutional" Table 5, "logits" the same without
-            its sigmoid, "logits_dense" with a dense layer last, "plain" and "gated" the
-            hyperspherical VAE's and VampPrior's own.
+        networks: A name in `vaells_jax.networks.stock`.
         likelihood: What the decoder's outputs mean.
         binarise: Draw binary pixels anew in every step.
         options: Fields that this model alone has, by name.
@@ -118,30 +102,11 @@ def build_model(config: ComparedConfig, shape: tuple[int, ...]) -> Baseline:
             f"model: got {config.model!r}, wanted one of {', '.join(MODELS)}."
         )
     kind = MODELS[config.model]
-    networks = make_networks(config, kind.encoder_size(config.latent_size), shape)
+    features = kind.encoder_size(config.latent_size)
+    networks = make_networks(config.networks, features, shape)
     try:
         return kind(networks, config.latent_size, config.likelihood, **config.options)
     except TypeError as error:
         raise ValueError(
             f"options: {config.options} do not fit {kind.__name__}: {error}."
         ) from error
-
-
-def make_networks(
-    config: ComparedConfig, encoder_size: int, shape: tuple[int, ...]
-) -> Networks:
-    """Make the pair of networks that a configuration names."""
-    match config.networks:
-        case "dense":
-            size = math.prod(shape)
-            return Networks(DenseNetwork(512, encoder_size), DenseNetwork(512, size))
-        case "convolutional":
-            return convolutional_networks(encoder_size)
-        case "logits":
-            return logit_networks(encoder_size)
-        case "logits_dense":
-            return logit_networks(encoder_size, dense_end=True)
-        case "plain":
-            return plain_networks(encoder_size)
-        case "gated":
-            return gated_networks(encoder_size)

@@ -47,9 +47,9 @@ from vaells_jax.evaluation.figures import (
 )
 from vaells_jax.evaluation.reconstruction import reconstruction_errors
 from vaells_jax.inference import InferenceOptions
-from vaells_jax.model.networks import convolutional_networks
 from vaells_jax.model.published import load_published
 from vaells_jax.model.types import LossWeights, Params
+from vaells_jax.networks.stock import convolutional_networks
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
 

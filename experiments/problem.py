@@ -16,10 +16,10 @@ from experiments.config import ExperimentConfig
 from experiments.devices import Resources
 from vaells_jax.baselines.vaells import TrainedVaells
 from vaells_jax.data.batches import batch_indices
-from vaells_jax.model.networks import Networks
 from vaells_jax.model.paths import Model
 from vaells_jax.model.starts import linear_start, skew
 from vaells_jax.model.types import Batch, Params
+from vaells_jax.networks.contract import Networks
 from vaells_jax.training.step import TrainState, init_state
 
 

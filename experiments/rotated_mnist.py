@@ -19,8 +19,8 @@ from vaells_jax.data.batches import batch_indices
 from vaells_jax.data.images import load_images
 from vaells_jax.data.rotation import rotated_digits
 from vaells_jax.inference import InferenceOptions
-from vaells_jax.model.networks import convolutional_networks
 from vaells_jax.model.types import Batch, LossWeights
+from vaells_jax.networks.stock import convolutional_networks
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
 

@@ -13,7 +13,7 @@ from experiments.problem import Problem, Run, gather
 from vaells_jax.baselines.vaells import TrainedVaells
 from vaells_jax.data.batches import batch_indices
 from vaells_jax.data.synthetic import LIFTED_DIM, NOISE_STD, ManifoldDataset
-from vaells_jax.model.networks import dense_networks
+from vaells_jax.networks.stock import dense_networks
 
 NUM_PATHS = 200
 NUM_SAMPLES = 2000
