@@ -86,11 +86,12 @@ def check_networks(
     check_numbers(inputs=inputs)
 
     def walk(key, inputs):
-        encoder = init_network("encoder", networks.encoder, key, inputs)
+        keys = jax.random.split(key)
+        encoder = init_network("encoder", networks.encoder, keys[0], inputs)
         latents = apply_encoder(networks, encoder, inputs)
         if latent_size is not None:
             latents = jnp.zeros((inputs.shape[0], latent_size), inputs.dtype)
-        decoder = init_network("decoder", networks.decoder, key, latents)
+        decoder = init_network("decoder", networks.decoder, keys[1], latents)
         check_outputs(apply_decoder(networks, decoder, latents).shape, inputs.shape)
         return latents
 

@@ -51,6 +51,7 @@ def make_networks(name: NetworkName, features: int, shape: tuple[int, ...]) -> N
         ValueError: If there is no such pair, or none for this shape.
     """
     check_count("features", features)
+    _check_sizes("shape", shape)
     match name:
         case "dense":
             return dense_networks(features, shape)
@@ -82,8 +83,7 @@ def dense_networks(
     """
     check_count("hidden", hidden)
     shape = input_size if isinstance(input_size, tuple) else (input_size,)
-    for size in shape:
-        check_count("input_size", size)
+    _check_sizes("input_size", shape)
     return _dense_pair(latent_size, shape, (hidden,))
 
 
@@ -103,12 +103,11 @@ def convolutional_networks(
         ValueError: If a size is below 1, or the images smaller than 8x8.
     """
     check_count("latent_size", latent_size)
-    check_kind(shape=(shape, tuple))
-    for size, least in zip(shape, (SMALLEST, SMALLEST, 1), strict=False):
-        check_count("shape", size, least)
-    if len(shape) not in (2, 3):
+    _check_sizes("shape", shape)
+    if len(shape) not in (2, 3) or min(shape[:2]) < SMALLEST:
         raise ValueError(
-            f"shape must be (height, width) or (height, width, channels); got {shape}."
+            "shape must be (height, width) or (height, width, channels), the first two "
+            f"at least {SMALLEST}; got {shape}."
         )
     encoder = ConvolutionalEncoder(latent_size, shape)
     return Networks(encoder, ConvolutionalDecoder(shape))
@@ -257,6 +256,13 @@ class Standardised:
         if not self.encodes:
             return x
         return (x - _along(self.mean, x)) / _along(self.scale, x)
+
+
+def _check_sizes(name, shape):
+    """Raise a ValueError unless `shape` is a tuple of sizes."""
+    check_kind(**{name: (shape, tuple)})
+    for size in shape:
+        check_count(name, size)
 
 
 def _along(numbers, x):
