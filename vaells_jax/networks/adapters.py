@@ -17,7 +17,7 @@ from vaells_jax.checks import check_kind
 from vaells_jax.networks.contract import impure
 
 
-def from_nnx(make: Callable[[Any], Any]) -> "NnxNetwork":
+def from_nnx(make: Callable[[Any], Any]) -> "Adapted":
     """Take a Flax NNX module as a network.
 
     Args:
@@ -30,10 +30,10 @@ def from_nnx(make: Callable[[Any], Any]) -> "NnxNetwork":
     from flax import nnx
 
     _check_maker(make, nnx.Module)
-    return NnxNetwork(make)
+    return Adapted(make, _draw_nnx)
 
 
-def from_equinox(make: Callable[[PRNGKeyArray], Any]) -> "EquinoxNetwork":
+def from_equinox(make: Callable[[PRNGKeyArray], Any]) -> "Adapted":
     """Take an Equinox module as a network.
 
     Args:
@@ -49,67 +49,59 @@ def from_equinox(make: Callable[[PRNGKeyArray], Any]) -> "EquinoxNetwork":
     except ImportError as error:
         raise ImportError("from_equinox needs Equinox: pip install equinox") from error
     _check_maker(make, eqx.Module)
-    return EquinoxNetwork(make)
+    return Adapted(make, _draw_equinox)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Made:
-    """A network by what makes its module; equal if that is equal."""
+class Adapted:
+    """A network by what makes its module; equal where that is equal.
+
+    Attributes:
+        make: The user's.
+        draw: From `make` and a key to the parameters and a function of others and of
+            inputs.
+    """
 
     make: Callable[[Any], Any]
+    draw: Callable[..., tuple[Any, Callable[..., Any]]]
 
     def init(self, key: PRNGKeyArray, inputs: Array) -> dict[str, Array]:
         """Draw the parameters."""
-        return _named(self._drawn(key)[0])
-
-    def _drawn(self, key: PRNGKeyArray) -> tuple[Any, Any]:
-        """Return the parameters that a key draws, and the module or its rest."""
-        raise NotImplementedError
-
-
-class NnxNetwork(_Made):
-    """The network that `from_nnx` returns."""
+        return _named(self.draw(self.make, key)[0])
 
     def apply(self, parameters: dict[str, Array], inputs: Array) -> Any:
         """Call the module on a batch."""
-        from flax import nnx
+        drawn, call = self.draw(self.make, jax.random.key(0))
+        return call(_filled(drawn, parameters), inputs)
 
-        drawn, module = self._drawn(jax.random.key(0))
-        nnx.update(module, _filled(drawn, parameters))
+
+def _draw_nnx(make, key):
+    from flax import nnx
+
+    def call(filled, inputs):
+        nnx.update(module, filled)
         return module(inputs)
 
-    def _drawn(self, key):
-        from flax import nnx
-
-        module = self.make(nnx.Rngs(key))
-        check_kind(**{"make(rngs)": (module, nnx.Module)})
-        parameters, rest = nnx.state(module, nnx.Param, ...)
-        leaves = (leaf for _, leaf in nnx.to_flat_state(rest))
-        _check_pure(module, (x for x in leaves if isinstance(x, nnx.Variable)))
-        return nnx.to_pure_dict(parameters), module
+    module = make(nnx.Rngs(key))
+    check_kind(**{"make(rngs)": (module, nnx.Module)})
+    parameters, rest = nnx.state(module, nnx.Param, ...)
+    leaves = (leaf for _, leaf in nnx.to_flat_state(rest))
+    _check_pure(module, (x for x in leaves if isinstance(x, nnx.Variable)))
+    return nnx.to_pure_dict(parameters), call
 
 
-class EquinoxNetwork(_Made):
-    """The network that `from_equinox` returns; all its floating-point arrays move."""
+def _draw_equinox(make, key):
+    import equinox as eqx
 
-    def apply(self, parameters: dict[str, Array], inputs: Array) -> Any:
-        """Call the module on each example of a batch."""
-        import equinox as eqx
+    def more(x):
+        dropout = isinstance(x, eqx.nn.Dropout) and x.p != 0 and not x.inference
+        return dropout or isinstance(x, eqx.nn.StateIndex)
 
-        drawn, rest = self._drawn(jax.random.key(0))
-        return jax.vmap(eqx.combine(_filled(drawn, parameters), rest))(inputs)
-
-    def _drawn(self, key):
-        import equinox as eqx
-
-        def impure(x):
-            dropout = isinstance(x, eqx.nn.Dropout) and x.p != 0 and not x.inference
-            return dropout or isinstance(x, eqx.nn.StateIndex)
-
-        module = self.make(key)
-        check_kind(**{"make(key)": (module, eqx.Module)})
-        _check_pure(module, filter(impure, jax.tree.leaves(module, is_leaf=impure)))
-        return eqx.partition(module, eqx.is_inexact_array)
+    module = make(key)
+    check_kind(**{"make(key)": (module, eqx.Module)})
+    _check_pure(module, filter(more, jax.tree.leaves(module, is_leaf=more)))
+    drawn, rest = eqx.partition(module, eqx.is_inexact_array)
+    return drawn, lambda filled, x: jax.vmap(eqx.combine(filled, rest))(x)
 
 
 def _check_maker(make, module):
