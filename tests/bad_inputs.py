@@ -8,9 +8,11 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 import vaells_jax as vj
 from vaells_jax.data.batches import batch_indices, draw_anchors
@@ -236,7 +238,7 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
     given = {"model": p["model"], "weights": vj.LossWeights(), "schedule": Schedule(9)}
     weight, rate = NUMBERS["weight"], NUMBERS["rate"]
     weights = vj.LossWeights.__dataclass_fields__
-    key = jax.random.key(0)
+    key, rngs = jax.random.key(0), nnx.Rngs(0)
     return {
         "sample_posterior": (
             lambda **k: sample(**{"coefficient_rate": 1.0, "noise_std": 0.1, **k}),
@@ -263,8 +265,26 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
             dict.fromkeys(("latent_size", "input_size", "hidden"), COUNTS),
         ),
         "convolutional_networks": (
-            vj.convolutional_networks, {"latent_size": COUNTS}
+            lambda **k: vj.convolutional_networks(**{"latent_size": 2, **k}),
+            {"latent_size": COUNTS,
+             "shape": ((7, 28), (28,), (28, 28, 0), (28, 28, 3, 1), 28, [28, 28])},
         ),
+        "make_networks": (
+            lambda **k: vj.make_networks(
+                **{"name": "convolutional", "features": 2, "shape": (28, 28), **k}
+            ),
+            {"name": ("conv", None, 3), "features": COUNTS,
+             "shape": ((5,), (0, 28), [28, 28], None)},
+        ),
+        "standardised": (
+            lambda **k: vj.standardised(
+                **{"networks": p["networks"], "mean": 0.0, "scale": 1.0, **k}
+            ),
+            {"networks": (None, (1, 2)), "mean": (NAN, INF, "1", None, ((0.0,),), ()),
+             "scale": (0.0, *weight, (1.0, 0.0))},
+        ),
+        "from_nnx": (vj.from_nnx, {"make": (None, 3, nnx.Linear(2, 3, rngs=rngs))}),
+        "from_equinox": (vj.from_equinox, {"make": (None, 3, eqx.nn.Identity())}),
         "init_state": (
             lambda **k: start(**{"model": p["model"], "num_operators": 2, **k}),
             {"num_operators": COUNTS, "operator_std": weight, "model": (None, "m"),

@@ -84,7 +84,7 @@ def tiny_batch(dtype):
 @pytest.fixture(scope="session")
 def tiny_params(tiny_model, tiny_batch, dtype):
     from vaells_jax import Params
-    from vaells_jax.model.networks import init_networks
+    from vaells_jax.networks.contract import init_networks
 
     keys = jax.random.split(jax.random.key(1), 3)
     encoder, decoder = init_networks(keys[0], tiny_model.networks, tiny_batch.inputs)

@@ -7,12 +7,14 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 ORDER = [
-    "checks", "operators", "inference", "model", "sharding", "training", "evaluation",
-    "baselines", "data",
+    "checks", "operators", "inference", "networks", "model", "sharding", "training",
+    "evaluation", "baselines", "data",
 ]  # fmt: skip
 OWNERS = {
     "jaxopt": "vaells_jax/inference/lbfgs.py",
-    "flax.linen": ("vaells_jax/model/networks.py", "vaells_jax/baselines/networks.py"),
+    "flax.linen": "vaells_jax/networks/",
+    "flax.nnx": "vaells_jax/networks/adapters.py",
+    "equinox": "vaells_jax/networks/adapters.py",
     "torch": "vaells_jax/model/published.py",
     "orbax": "vaells_jax/training/checkpoints.py",
     "matplotlib": "vaells_jax/evaluation/figures/",

@@ -5,19 +5,22 @@ from vaells_jax.inference import (
     InferenceOptions,
     infer_coefficients,
 )
-from vaells_jax.model.networks import (
-    Networks,
-    convolutional_networks,
-    decode,
-    dense_networks,
-    encode,
-)
 from vaells_jax.model.objective import LossTerms, loss
 from vaells_jax.model.paths import Model
 from vaells_jax.model.posterior import log_posterior, sample_posterior
 from vaells_jax.model.prior import log_prior, log_prior_closest
 from vaells_jax.model.published import load_published
 from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.networks.adapters import from_equinox, from_nnx
+from vaells_jax.networks.contract import Network, Networks
+from vaells_jax.networks.contract import apply_decoder as decode
+from vaells_jax.networks.contract import apply_encoder as encode
+from vaells_jax.networks.stock import (
+    convolutional_networks,
+    dense_networks,
+    make_networks,
+    standardised,
+)
 from vaells_jax.operators.transport import generator, transport, transport_path
 from vaells_jax.training.step import TrainState, init_state, make_train_step
 
@@ -30,6 +33,7 @@ __all__ = [
     "LossTerms",
     "LossWeights",
     "Model",
+    "Network",
     "Networks",
     "Params",
     "TrainState",
@@ -37,6 +41,8 @@ __all__ = [
     "decode",
     "dense_networks",
     "encode",
+    "from_equinox",
+    "from_nnx",
     "generator",
     "infer_coefficients",
     "init_state",
@@ -45,8 +51,10 @@ __all__ = [
     "log_prior",
     "log_prior_closest",
     "loss",
+    "make_networks",
     "make_train_step",
     "sample_posterior",
+    "standardised",
     "transport",
     "transport_path",
 ]

@@ -19,6 +19,7 @@ from vaells_jax.model.types import Params
 from vaells_jax.runs.config import VaellsConfig
 from vaells_jax.runs.devices import Resources
 from vaells_jax.runs.experiment import Experiment
+from vaells_jax.runs.folder import CHECKPOINTS
 from vaells_jax.runs.main import run_model
 from vaells_jax.runs.models import recipe
 from vaells_jax.runs.records import write_json
@@ -117,7 +118,7 @@ def _warm_up(experiment, config, folder, resources) -> TrainState:
     data = experiment.prepare(config)
     train_or_restore(config, data, folder, resources=resources)
     template = recipe(config, data).start(run_keys(config.seed).start)
-    return Checkpoints(folder / "checkpoints", writer=False).restore(template)
+    return Checkpoints(folder / CHECKPOINTS, writer=False).restore(template)
 
 
 def _is_evaluated(config, folder):
@@ -132,7 +133,7 @@ def _is_evaluated(config, folder):
 
 def _is_trained(config, folder):
     """Say whether a row's newest checkpoint is its schedule's last."""
-    checkpoints = Checkpoints(folder / "checkpoints", writer=False)
+    checkpoints = Checkpoints(folder / CHECKPOINTS, writer=False)
     return checkpoints.latest_step() == config.schedule.steps
 
 

@@ -185,11 +185,11 @@ def test_one_example_is_a_batch_of_one(points):
 
 
 def test_bernoulli_model_of_images(dtype):
-    from vaells_jax.baselines.networks import gated_networks, plain_networks
+    from vaells_jax.networks.stock import make_networks
 
     images = jnp.asarray(np.random.default_rng(0).random((2, 28, 28)) > 0.5, dtype)
-    for networks in (plain_networks(6), gated_networks(6)):
-        model = Vae(networks, 3, Likelihood("bernoulli"))
+    for name in ("plain", "gated"):
+        model = Vae(make_networks(name, 6, (28, 28)), 3, Likelihood("bernoulli"))
         params = init_params(jax.random.key(0), images, model=model)
         assert isinstance(params, BaselineParams)
         loss, _ = negative_elbo(params, jax.random.key(1), images, model=model)

@@ -15,8 +15,8 @@ from vaells_jax.evaluation.importance import (
     summarise,
 )
 from vaells_jax.evaluation.samples import SHARES
-from vaells_jax.model.networks import init_networks
 from vaells_jax.model.paths import decode_scaled, encode_scaled
+from vaells_jax.networks.contract import init_networks
 
 OPTIONS = ImportanceOptions(
     noise_std=0.3, coefficient_rate=0.8, pixel_std=0.5, num_samples=4000

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vaells_jax.networks.contract import check_outputs
+
 
 @dataclasses.dataclass(frozen=True)
 class Likelihood:
@@ -48,7 +50,11 @@ class Likelihood:
         Args:
             inputs: The data point; the Bernoulli's pixels may be grey.
             outputs: What the decoder gives: means, or logits.
+
+        Raises:
+            ValueError: If the two differ in shape.
         """
+        check_outputs(outputs.shape, inputs.shape)
         if self.kind == "bernoulli":
             return jnp.sum(inputs * outputs - jax.nn.softplus(outputs))
         squared = jnp.sum(((inputs - outputs) / self.std) ** 2)

@@ -29,6 +29,7 @@ from vaells_jax.evaluation.samples import draw
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.paths import Model, decode_scaled
 from vaells_jax.model.types import Batch, Params
+from vaells_jax.networks.contract import check_outputs
 
 DECODED_AT_ONCE = 4_000
 """Latents that are decoded at once, which bounds the memory."""
@@ -203,6 +204,7 @@ def _weigh(params, key, batch, proposals, *, model, options):
 def _log_images(params, batch, latents, model, pixel_std):
     """Return log p(x|z) of each sample, [B S]."""
     outputs = decode_scaled(params.decoder, latents, model=model)
+    check_outputs(outputs.shape[2:], batch.inputs.shape[1:])
     errors = (outputs - jnp.expand_dims(batch.inputs, 1)) / pixel_std
     squared = jnp.sum(errors**2, axis=tuple(range(2, errors.ndim)))
     size = math.prod(batch.inputs.shape[1:])

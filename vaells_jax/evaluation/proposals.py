@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from vaells_jax.inference import InferenceOptions, infer_coefficients
 from vaells_jax.model.paths import Model, decode_scaled, encode_scaled
 from vaells_jax.model.types import Batch, Params
+from vaells_jax.networks.contract import check_outputs
 from vaells_jax.operators.transport import transport
 
 ANCHOR_SHARE = 0.2
@@ -153,6 +154,7 @@ def _picture(params, inputs, latents, starts, found, *, model, generative):
 
 def _errors(params, x, z, model, generative):
     output = decode_scaled(params.decoder, z[None], model=model)[0]
+    check_outputs(output.shape, x.shape)
     return ((output - x) / generative.pixel_std).ravel()
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.model.paths import Model, decode_scaled, encode_scaled, sample_latents
 from vaells_jax.model.types import Params
+from vaells_jax.networks.contract import check_outputs
 
 CHUNK = 500
 """Data points that are evaluated at once, which bounds the memory."""
@@ -55,5 +56,6 @@ def _errors(key, params, inputs, *, model):
     means = encode_scaled(params.encoder, inputs, model=model)
     latents = sample_latents(key, params.operators, means, model=model)
     outputs = decode_scaled(params.decoder, latents, model=model)
+    check_outputs(outputs.shape[2:], inputs.shape[1:])
     squared = (outputs - jnp.expand_dims(inputs, 1)) ** 2
     return jnp.mean(squared, axis=tuple(range(1, squared.ndim)))

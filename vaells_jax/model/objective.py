@@ -19,6 +19,7 @@ from vaells_jax.model.paths import (
 from vaells_jax.model.posterior import log_posterior
 from vaells_jax.model.prior import anchor_components, log_prior
 from vaells_jax.model.types import Batch, LossWeights, Params, PyTree
+from vaells_jax.networks.contract import check_outputs
 
 
 class LossTerms(NamedTuple):
@@ -184,6 +185,7 @@ def log_images(
 ) -> Float[Array, "B S"]:
     """Return log p(x|z) of each sample without its constant `C_1`, in nats."""
     outputs = decode_scaled(decoder, latents, model=model)
+    check_outputs(outputs.shape[2:], batch.inputs.shape[1:])
     errors = (outputs - jnp.expand_dims(batch.inputs, 1)) ** 2
     squared = jnp.sum(errors, axis=tuple(range(2, errors.ndim)))
     return -0.5 * weights.reconstruction * squared

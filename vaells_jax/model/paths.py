@@ -15,10 +15,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from vaells_jax.checks import check_count, check_key, check_kind, check_number
 from vaells_jax.inference import InferenceOptions, infer_coefficients
 from vaells_jax.model.arguments import check_anchors, check_arguments, check_latents
-from vaells_jax.model.networks import Networks, decode, encode
 from vaells_jax.model.posterior import sample_posterior
 from vaells_jax.model.prior import closest_anchor
 from vaells_jax.model.types import Batch, LossWeights, Params, PyTree
+from vaells_jax.networks.contract import Networks, apply_decoder, apply_encoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ def encode_scaled(
     encoder: PyTree, inputs: Float[Array, "B ..."], *, model: Model
 ) -> Float[Array, "B d"]:
     """Encode data points to the scaled latent space, `f(x) / s`."""
-    return encode(model.networks, encoder, inputs) / model.latent_scale
+    return apply_encoder(model.networks, encoder, inputs) / model.latent_scale
 
 
 def decode_scaled(
@@ -101,7 +101,7 @@ def decode_scaled(
 ) -> Float[Array, "..."]:
     """Decode scaled latents with any leading axes, `g(s z)`."""
     flat = latents.reshape(-1, latents.shape[-1])
-    outputs = decode(model.networks, decoder, flat * model.latent_scale)
+    outputs = apply_decoder(model.networks, decoder, flat * model.latent_scale)
     return outputs.reshape(latents.shape[:-1] + outputs.shape[1:])
 
 

@@ -1,13 +1,12 @@
 """The records that the model's functions pass around."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxtyping import Array, Float, Int
 
 from vaells_jax.checks import check_number
-
-PyTree = Any
+from vaells_jax.networks.contract import PyTree
 
 
 class Params(NamedTuple):

@@ -10,12 +10,10 @@ from vaells_jax.baselines.training import BaselineOptions
 from vaells_jax.checks import check_count, check_number
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.types import LossWeights
+from vaells_jax.networks.stock import NetworkName
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
 
-NetworkName = Literal[
-    "dense", "convolutional", "logits", "logits_dense", "plain", "gated", "own"
-]
 
 
 def _check_counts(config, *names):
@@ -66,7 +64,7 @@ class ModelConfig:
         skew_start: Start the operators antisymmetric: generators of rotations.
     """
 
-    networks: NetworkName = "convolutional"
+    networks: NetworkName | Literal["own"] = "convolutional"
     latent_size: int = 6
     num_operators: int = 4
     latent_scale: float | None = None
@@ -213,7 +211,7 @@ class BaselineConfig(RunConfig):
 
     model: str = "vae"
     latent_size: int = 2
-    networks: NetworkName = "dense"
+    networks: NetworkName | Literal["own"] = "dense"
     likelihood: Likelihood = Likelihood()
     binarise: bool = False
     options: dict[str, int | float | str] = dataclasses.field(default_factory=dict)

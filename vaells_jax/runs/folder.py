@@ -27,6 +27,9 @@ from vaells_jax.training.checkpoints import Checkpoints
 
 Record = dict[str, Any]
 
+CHECKPOINTS, BEST = "checkpoints", "best"
+"""Where checkpoints lie in a run's folder: the newest, and the best by validation."""
+
 _FREE = ("evaluation", "log", "schedule.steps")
 """Parts of a configuration that change no step already taken."""
 
@@ -36,12 +39,7 @@ def make_record(config: RunConfig, data: RunData) -> Record:
     return {
         "model": model_name(config),
         "config": json.loads(pydantic.TypeAdapter(type(config)).dump_json(config)),
-        "data": {
-            "name": data.name,
-            "title": data.title,
-            "shape": list(data.shape),
-            "class_names": list(data.class_names),
-        },
+        "data": data.facts,
         "environment": {
             "vaells_jax": version(),
             "jax": jax.__version__,
@@ -81,7 +79,7 @@ def read_record(workdir: pathlib.Path) -> Record | None:
     """
     path = workdir / "config.json"
     if not path.exists():
-        return Checkpoints(workdir / "checkpoints", writer=False).record()
+        return Checkpoints(workdir / CHECKPOINTS, writer=False).record()
     try:
         record = json.loads(path.read_text())
         record["model"], record["config"], record["data"], record["environment"]

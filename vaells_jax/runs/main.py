@@ -162,7 +162,7 @@ def run_published(
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     print(f"{experiment.name}: weights of {path}; results in {folder}/")
     trained = TrainedVaells(
-        vaells(config, data.shape), params, config.weights, record=record
+        vaells(config, data.facts), params, config.weights, record=record
     )
     run = Run(
         config, data, trained, run_keys(config.seed).evaluation, folder, step=None,

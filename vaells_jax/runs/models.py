@@ -4,8 +4,7 @@ A new baseline is a class in its own file and a line in `BASELINES`.
 """
 
 import dataclasses
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,19 +14,15 @@ from jaxtyping import Array
 from vaells_jax.baselines.base import Baseline, BaselineParams
 from vaells_jax.baselines.hyperspherical import Hyperspherical
 from vaells_jax.baselines.likelihoods import Likelihood
-from vaells_jax.baselines.networks import (
-    gated_networks,
-    logit_networks,
-    plain_networks,
-)
 from vaells_jax.baselines.training import init_state as init_baseline
 from vaells_jax.baselines.training import make_step as make_baseline_step
 from vaells_jax.baselines.vae import Vae
 from vaells_jax.baselines.vamp_prior import VampPrior
-from vaells_jax.model.networks import DenseNetwork, Networks, convolutional_networks
 from vaells_jax.model.paths import Model
 from vaells_jax.model.starts import linear_start, skew
-from vaells_jax.runs.config import BaselineConfig, NetworkName, RunConfig, VaellsConfig
+from vaells_jax.networks.contract import Networks
+from vaells_jax.networks.stock import make_networks, standardised
+from vaells_jax.runs.config import BaselineConfig, RunConfig, VaellsConfig
 from vaells_jax.runs.run import RunData
 from vaells_jax.trained.base import TrainedModel
 from vaells_jax.trained.baseline import TrainedBaseline
@@ -61,16 +56,27 @@ class Recipe:
     trained: Callable[[TrainState], TrainedModel]
 
 
-def recipe(config: RunConfig, data: RunData, mesh: Mesh | None = None) -> Recipe:
+def recipe(
+    config: RunConfig,
+    data: RunData,
+    mesh: Mesh | None = None,
+    networks: Networks | None = None,
+) -> Recipe:
     """Return the recipe of the model that a configuration describes.
+
+    Args:
+        config: The configuration.
+        data: The data.
+        mesh: Devices that share each batch; None for one device.
+        networks: The program's own, where the configuration says so.
 
     Raises:
         ValueError: If the configuration does not describe one.
     """
     if isinstance(config, BaselineConfig):
-        return _baseline_recipe(config, data)
+        return _baseline_recipe(config, data, networks)
     assert isinstance(config, VaellsConfig)
-    model = vaells(config, data.shape)
+    model = vaells(config, data.facts, networks)
     scale = None
     if config.model.latent_scale is None:
         scale = choose_scale(data.next_batch, model=model)
@@ -99,8 +105,8 @@ def recipe(config: RunConfig, data: RunData, mesh: Mesh | None = None) -> Recipe
     return Recipe(model, start, steps, scale, trained)
 
 
-def _baseline_recipe(config, data):
-    model = baseline(config, data.shape)
+def _baseline_recipe(config, data, networks):
+    model = baseline(config, data.facts, networks)
     return Recipe(
         model,
         lambda key: init_baseline(
@@ -112,10 +118,19 @@ def _baseline_recipe(config, data):
     )
 
 
-def vaells(config: VaellsConfig, shape: tuple[int, ...]) -> Model:
-    """Make the static part of the VAELLS that a configuration describes."""
+def vaells(
+    config: VaellsConfig, facts: Mapping[str, Any], own: Networks | None = None
+) -> Model:
+    """Make the static part of the VAELLS that a configuration describes.
+
+    Args:
+        config: The configuration.
+        facts: `RunData.facts`.
+        own: The program's own networks, where the configuration says so.
+    """
+    size = config.model.latent_size
     return Model(
-        networks=make_networks(config.model.networks, config.model.latent_size, shape),
+        networks=_networks(config.model.networks, size, facts, own),
         latent_scale=config.model.latent_scale or 1.0,
         num_samples=config.model.num_samples,
         noise_std=config.model.noise_std,
@@ -126,12 +141,10 @@ def vaells(config: VaellsConfig, shape: tuple[int, ...]) -> Model:
     )
 
 
-def baseline(config: BaselineConfig, shape: tuple[int, ...]) -> Baseline:
-    """Make the baseline that a configuration describes.
-
-    Args:
-        config: The configuration.
-        shape: Of one data point.
+def baseline(
+    config: BaselineConfig, facts: Mapping[str, Any], own: Networks | None = None
+) -> Baseline:
+    """Make the baseline that a configuration describes; arguments as `vaells`.
 
     Raises:
         ValueError: If the model is unknown or has other options.
@@ -142,7 +155,7 @@ def baseline(config: BaselineConfig, shape: tuple[int, ...]) -> Baseline:
         )
     kind = BASELINES[config.model]
     size = kind.encoder_size(config.latent_size)
-    networks = make_networks(config.networks, size, shape)
+    networks = _networks(config.networks, size, facts, own)
     try:
         return kind(networks, config.latent_size, config.likelihood, **config.options)  # type: ignore[arg-type]
     except TypeError as error:
@@ -151,22 +164,16 @@ def baseline(config: BaselineConfig, shape: tuple[int, ...]) -> Baseline:
         ) from error
 
 
-def make_networks(
-    name: NetworkName, encoder_size: int, shape: tuple[int, ...]
-) -> Networks:
-    """Make the pair of networks that a configuration names."""
-    match name:
-        case "dense":
-            size = math.prod(shape)
-            return Networks(DenseNetwork(512, encoder_size), DenseNetwork(512, size))
-        case "convolutional":
-            return convolutional_networks(encoder_size)
-        case "logits":
-            return logit_networks(encoder_size)
-        case "logits_dense":
-            return logit_networks(encoder_size, dense_end=True)
-        case "plain":
-            return plain_networks(encoder_size)
-        case "gated":
-            return gated_networks(encoder_size)
-    raise ValueError(f"networks must be named, or passed by the program; got {name!r}.")
+def _networks(name, features, facts, own):
+    """Make the networks that a configuration names, or take the program's own."""
+    if (own is None) == (name == "own"):
+        wanted = "the run's own networks" if own is None else "no networks"
+        raise ValueError(
+            f"networks: the configuration names {name!r}; pass {wanted} to the program."
+        )
+    if own is not None:
+        return own
+    networks = make_networks(name, features, tuple(facts["shape"]))
+    if facts.get("mean") is None:
+        return networks
+    return standardised(networks, tuple(facts["mean"]), facts["scale"])

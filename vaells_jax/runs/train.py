@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from vaells_jax.runs.config import BaselineConfig, RunConfig, model_name
 from vaells_jax.runs.devices import Resources
-from vaells_jax.runs.folder import claim, make_record, writing
+from vaells_jax.runs.folder import CHECKPOINTS, claim, make_record, writing
 from vaells_jax.runs.models import Recipe, recipe
 from vaells_jax.runs.records import MetricsLog, write_json
 from vaells_jax.runs.run import Run, RunData, binarised, resolved, run_keys
@@ -77,7 +77,7 @@ def train_or_restore(
         return Run(config, data, trained, keys.evaluation, own, step, mesh=mesh)
 
     if not train:
-        checkpoints = Checkpoints(workdir / "checkpoints", writer=False)
+        checkpoints = Checkpoints(workdir / CHECKPOINTS, writer=False)
         if checkpoints.latest_step() is None:
             raise ValueError(f"nothing to restore in {workdir}: train first.")
         state = checkpoints.restore(state)
@@ -86,7 +86,7 @@ def train_or_restore(
     with writing(own):
         claim(own, record)
         print(f"{config.experiment}: {summary(config, data)}; results in {own}/")
-        checkpoints = Checkpoints(workdir / "checkpoints", record=record)
+        checkpoints = Checkpoints(workdir / CHECKPOINTS, record=record)
         if checkpoints.latest_step() is not None:
             state = checkpoints.restore(state)
 

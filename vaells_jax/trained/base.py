@@ -140,10 +140,13 @@ class TrainedModel(abc.ABC):
 
 
 def named_arrays(params: Any) -> dict[str, np.ndarray]:
-    """Return a model's arrays by their places, `decoder/params/Dense_0/bias`."""
-    fields = {
-        k: jax.device_get(v) for k, v in params._asdict().items() if v is not None
-    }
+    """Return a model's arrays by their places, `decoder/params/Dense_0/bias`.
+
+    Args:
+        params: A NamedTuple, or a dictionary of its fields.
+    """
+    given = params if isinstance(params, dict) else params._asdict()
+    fields = {k: jax.device_get(v) for k, v in given.items() if v is not None}
     flat = flatten_dict(fields, keep_empty_nodes=False, sep="/")
     return {name: np.asarray(value) for name, value in flat.items()}
 

@@ -18,7 +18,6 @@ from vaells_jax.checks import (
     check_number,
     check_numbers,
 )
-from vaells_jax.model.networks import init_networks
 from vaells_jax.model.objective import (
     LossTerms,
     loss_and_paths,
@@ -27,6 +26,7 @@ from vaells_jax.model.objective import (
 )
 from vaells_jax.model.paths import Model, Paths, encode_scaled
 from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.networks.contract import init_networks
 from vaells_jax.sharding import on_mesh, replicated, split
 from vaells_jax.training.optimizers import (
     OptimizerOptions,
