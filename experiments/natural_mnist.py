@@ -4,10 +4,12 @@ python -m experiments.natural_mnist
 """
 
 import dataclasses
+import pathlib
 
 from experiments.digits import baselines, data, figure_6, figures, measures
 from vaells_jax.inference import InferenceOptions
-from vaells_jax.model.types import LossWeights
+from vaells_jax.model.published import load_published
+from vaells_jax.model.types import LossWeights, Params
 from vaells_jax.runs.config import (
     DataConfig,
     EvaluationConfig,
@@ -90,6 +92,24 @@ QUICK = dataclasses.replace(
 )
 
 
+def published(path: pathlib.Path, config: VaellsConfig) -> tuple[VaellsConfig, Params]:
+    """Read published weights; their sizes go into the configuration.
+
+    Raises:
+        ValueError: If they are not those of a convolutional pair for ten digits.
+    """
+    params = load_published(path)
+    anchors = params.anchors
+    if anchors is None or anchors.shape[2:] != (28, 28):
+        raise ValueError(f"{path} holds no model of images, with anchors of 28x28.")
+    num_operators, latent_size, _ = params.operators.shape
+    model = dataclasses.replace(
+        config.model, num_operators=num_operators, latent_size=latent_size
+    )
+    data = dataclasses.replace(config.data, anchors_per_class=anchors.shape[1])
+    return dataclasses.replace(config, model=model, data=data), params
+
+
 EXPERIMENT = Experiment(
     name="natural_mnist",
     summary="Train VAELLS on natural handwritten digits and draw the paper's figures.",
@@ -100,7 +120,7 @@ EXPERIMENT = Experiment(
     baselines=baselines.settings,
     compare=figures.compare_natural,
     table=figure_6.run_table,
-    published=figure_6.published,
+    published=published,
 )
 
 if __name__ == "__main__":

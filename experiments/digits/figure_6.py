@@ -9,45 +9,23 @@ import dataclasses
 import functools
 import json
 import pathlib
-from typing import Any
 
 import jax
 
 from experiments.digits.likelihoods import FIGURE_6
-from vaells_jax.model.published import load_published
-from vaells_jax.model.types import Params
 from vaells_jax.runs.config import VaellsConfig
 from vaells_jax.runs.devices import Resources
-from vaells_jax.runs.experiment import Experiment
+from vaells_jax.runs.experiment import Experiment, Merits
 from vaells_jax.runs.folder import CHECKPOINTS
 from vaells_jax.runs.main import run_model
 from vaells_jax.runs.models import recipe
-from vaells_jax.runs.records import write_json
-from vaells_jax.runs.results import markdown
+from vaells_jax.runs.results import summarise
 from vaells_jax.runs.run import run_keys
 from vaells_jax.runs.train import train_or_restore
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.step import TrainState
 
 Row = tuple[int, int]  # M, N_a
-
-
-def published(path: pathlib.Path, config: VaellsConfig) -> tuple[VaellsConfig, Params]:
-    """Read published weights; their sizes go into the configuration.
-
-    Raises:
-        ValueError: If they are not those of a convolutional pair for ten digits.
-    """
-    params = load_published(path)
-    anchors = params.anchors
-    if anchors is None or anchors.shape[2:] != (28, 28):
-        raise ValueError(f"{path} holds no model of images, with anchors of 28x28.")
-    num_operators, latent_size, _ = params.operators.shape
-    model = dataclasses.replace(
-        config.model, num_operators=num_operators, latent_size=latent_size
-    )
-    data = dataclasses.replace(config.data, anchors_per_class=anchors.shape[1])
-    return dataclasses.replace(config, model=model, data=data), params
 
 
 def run_table(
@@ -78,21 +56,27 @@ def run_table(
     warm = None
     if "train" in parts and config.schedule.warm_up_steps:
         warm = _warm_up(experiment, config, workdir / "warm_up", resources)
+    found = {}
     for row in FIGURE_6:
         folder = workdir / folder_of(row)
         resolved = row_config(config, row)
         if "train" not in parts and not _is_trained(resolved, folder):
             print(f"{experiment.name}: {folder}/ is not trained to its end; left out.")
             continue
-        left = parts
-        if "evaluate" in parts and _is_evaluated(resolved, folder):
+        merits, left = None, parts
+        if "evaluate" in parts:
+            merits = _evaluated(resolved, folder)
+        if merits is not None:
             left = tuple(part for part in parts if part != "evaluate")
         start = None
         if warm is not None:
             start = functools.partial(with_networks, warm=warm)
-        run_model(experiment, resolved, folder, left, resources, workdir, start)
+        _, new = run_model(
+            experiment, resolved, folder, left, resources, shared=workdir, start=start
+        )
         if "evaluate" in parts:
-            write_table(workdir)
+            found[folder.name] = [merits or new]
+            summarise(workdir, found)
 
 
 def folder_of(row: Row) -> str:
@@ -121,14 +105,15 @@ def _warm_up(experiment, config, folder, resources) -> TrainState:
     return Checkpoints(folder / CHECKPOINTS, writer=False).restore(template)
 
 
-def _is_evaluated(config, folder):
-    """Say whether a row's results are those of its last step and these settings."""
+def _evaluated(config, folder) -> Merits | None:
+    """Return a row's results, if they are of its last step and these settings."""
     path = folder / "results.json"
     if not path.exists():
-        return False
+        return None
     record = json.loads(path.read_text())
     wanted = config.schedule.steps, dataclasses.asdict(config.evaluation)
-    return (record["step"], record.get("evaluation")) == wanted
+    found = record["step"], record.get("evaluation")
+    return record["results"] if found == wanted else None
 
 
 def _is_trained(config, folder):
@@ -150,63 +135,3 @@ def with_networks(state: TrainState, warm: TrainState) -> TrainState:
         ),
         opt_state=state.opt_state._replace(inner_states=groups),
     )
-
-
-COLUMNS = {
-    "log_likelihood": "LL, paper's estimator [nats]",
-    "log_marginal_likelihood": "log p(x), lower bound [nats]",
-    "mse": "MSE",
-}
-"""Figures of merit that the table shows, with their headings."""
-
-
-def write_table(workdir: pathlib.Path) -> None:
-    """Write and print `table.json` and `table.md` of the rows evaluated so far."""
-    rows = {}
-    for row in FIGURE_6:
-        path = workdir / folder_of(row) / "results.json"
-        if path.exists():
-            rows[row] = json.loads(path.read_text())
-    records = [
-        {
-            "num_operators": row[0],
-            "anchors_per_class": row[1],
-            "folder": folder_of(row),
-            "step": record["step"],
-            "results": record["results"],
-        }
-        for row, record in rows.items()
-    ]
-    any_row: dict[str, Any] = next(iter(rows.values()))
-    head = {name: any_row[name] for name in ("dataset", "preset", "seed")}
-    write_json(workdir / "table.json", {**head, "rows": records})
-    text = table_text(records, head)
-    (workdir / "table.md").write_text(text)
-    print(f"\n{text}\n  {workdir}/table.json, table.md")
-
-
-def table_text(records: list[dict[str, Any]], head: dict[str, Any]) -> str:
-    """Lay the rows out as Markdown: ours with standard errors, the paper's beside."""
-    names = [name for name in COLUMNS if name in records[0]["results"]]
-    heads = ["M", "N_a"]
-    for name in names:
-        heads += [COLUMNS[name], "paper"]
-    rows = []
-    for record in records:
-        cells = [str(record["num_operators"]), str(record["anchors_per_class"])]
-        for name in names:
-            cells += _cells(name, record["results"][name])
-        rows.append(cells)
-    title = f"Data set {head['dataset']}, preset {head['preset']}, seed {head['seed']}."
-    return f"{title}\n\n{markdown(heads, rows)}"
-
-
-def _cells(name, result):
-    """Format a value with its standard error, and the paper's or a dash."""
-    digits = 4 if name == "mse" else 1
-    value = f"{result['value']:.{digits}f}"
-    error = result.get("standard_error")
-    # An error's first digits count, a value's those that its error leaves.
-    own = value if error is None else f"{value} +- {error:.{digits}{'f'}}"
-    paper = result.get("paper")
-    return own, "-" if paper is None else f"{paper:.{digits}f}"

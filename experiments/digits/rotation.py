@@ -1,7 +1,6 @@
 """How far the paths of a model of digits are rotations."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,36 +28,16 @@ STILL = 50.0
 """The longest coefficient to try for an operator that turns nothing."""
 
 
-class Space(NamedTuple):
-    """A trained model as functions of whole batches, and its operators' reach.
-
-    Attributes:
-        encode: From images to latents.
-        decode: From latents to images.
-        path: From latents and coefficients of the dominant operator to paths.
-        longest: The coefficient of half a turn at its slowest frequency.
-    """
-
-    encode: Callable
-    decode: Callable
-    path: Callable
-    longest: float
-
-
-def latent_space(run: Run) -> Space:
-    """Make a run's functions."""
-    params, trained = run.trained.params, run.trained
-    found = structure.spectrum(params.operators)
-    operator = params.operators[found.dominant]
-    frequencies = found.eigenvalues[found.dominant].imag
-    turning = frequencies[frequencies > max(0.2 * frequencies.max(), 0.0)]
+def functions(run: Run) -> dict[str, Any]:
+    """Return encoder, decoder and paths of the dominant operator, of whole batches."""
+    operators, trained = run.trained.params.operators, run.trained
+    operator = operators[structure.spectrum(operators).dominant][None]
     as_latents = lambda z: jnp.asarray(z, operator.dtype)
-    return Space(
-        encode=trained.encode,
-        decode=lambda z: trained.decode(as_latents(z)),
-        path=lambda z, c: _sweep(operator[None], as_latents(z), as_latents(c)),
-        longest=float(np.pi / turning.min()) if turning.size else STILL,
-    )
+    return {
+        "encode": trained.encode,
+        "decode": lambda z: trained.decode(as_latents(z)),
+        "path": lambda z, c: _sweep(operator, as_latents(z), as_latents(c)),
+    }
 
 
 _rotations = jax.jit(rotations)
@@ -88,13 +67,10 @@ def measure(run: Run) -> Merits:
 
 def _rotation_merits(run, classifier):
     """Measure how far paths are rotations, and whether digits outlive them."""
-    test, space = run.data.source.test, latent_space(run)
+    test = run.data.source.test
     images, labels = test.images[:NUM_PATHS], test.labels[:NUM_PATHS]
-    quarter = _quarter_turn(run, space)
-    score = turn_score(
-        images, quarter,
-        encode=space.encode, decode=space.decode, path=space.path, turn=turn,
-    )  # fmt: skip
+    quarter = _quarter_turn(run)
+    score = turn_score(images, quarter, turn=turn, **functions(run))
     names = classifier.name(labels)
     kept = identity_preservation(score.outputs, names, classify=classifier.classify)
     operators = run.trained.params.operators
@@ -157,15 +133,18 @@ def rotation_paths(run: Run, images: ArrayLike, points: int = 13) -> tuple:
     Returns:
         Decoded paths `[n, points, 28, 28]` and their coefficients.
     """
-    space = latent_space(run)
-    reach = 1.5 * abs(_quarter_turn(run, space))
+    reach = 1.5 * abs(_quarter_turn(run))
     sweep = np.linspace(-reach, reach, points)
-    return space.decode(space.path(space.encode(images), sweep)), sweep
+    found = functions(run)
+    return found["decode"](found["path"](found["encode"](images), sweep)), sweep
 
 
-def _quarter_turn(run, space):
+def _quarter_turn(run):
     """Find the coefficient of a quarter turn from a few test digits."""
-    return quarter_turn(
-        run.data.source.test.images[:NUM_CALIBRATION], space.longest,
-        encode=space.encode, decode=space.decode, path=space.path, turn=turn,
-    )  # fmt: skip
+    found = structure.spectrum(run.trained.params.operators)
+    frequencies = found.eigenvalues[found.dominant].imag
+    turning = frequencies[frequencies > max(0.2 * frequencies.max(), 0.0)]
+    # Half a turn at the slowest frequency.
+    longest = float(np.pi / turning.min()) if turning.size else STILL
+    images = run.data.source.test.images[:NUM_CALIBRATION]
+    return quarter_turn(images, longest, turn=turn, **functions(run))

@@ -10,14 +10,13 @@ from experiments.planes.data import (
     NUM_PATHS,
     NUM_SAMPLES,
     TOLERANCE,
-    anchor_pairs,
     draw_pairs,
     with_wide_prior,
 )
+from experiments.planes.orbits import orbit_merits
 from vaells_jax.data.synthetic import ManifoldDataset
 from vaells_jax.evaluation import structure
 from vaells_jax.evaluation.alignment import affine_error
-from vaells_jax.runs.curves import operator_merits
 from vaells_jax.runs.experiment import Merits
 from vaells_jax.runs.likelihood import marginal_likelihood
 from vaells_jax.runs.records import merit
@@ -36,44 +35,11 @@ def measure(curves: Callable[[ManifoldDataset], np.ndarray], run: Run) -> Merits
     data, trained = run.data.source, with_wide_prior(run)
     found: Merits = {}
     if isinstance(trained, TrainedVaells):
-        found = _operator_merits(run, trained)
+        found = orbit_merits(run, trained)
     found |= model_merits(trained, data, curves(data), run.key)
     if len(data.anchors) > 1:
         found |= class_merits(trained, data)
     return found | marginal_likelihood(run, data.test.inputs)
-
-
-def _operator_merits(run, trained):
-    """Measure how far the operators' orbits are the manifold."""
-    data = run.data.source
-    latents = np.asarray(trained.encode(data.test.inputs))
-    spectrum = structure.spectrum(trained.params.operators)
-    correlations, residual = _orbits(data, trained, latents, spectrum)
-    return {
-        "orbit_rank_correlation": merit(
-            float(np.min(correlations)),
-            "Spearman of position and coefficient from one anchor of a class along the "
-            "dominant operator's orbit, test points (on circles one turn from the "
-            "anchor on, 1/40 left out at its ends); the least of the classes",
-            per_class=correlations,
-        ),
-        "transport_residual": merit(
-            residual,
-            "median distance of encoded test points to the closest anchor's orbit of "
-            "the dominant operator, over their norms",
-        ),
-        "prior_coefficient_scale": merit(
-            np.asarray(trained.coefficient_scale).tolist(),
-            "Laplace scale of each operator's coefficients in prior samples",
-        ),
-        "rotation_purity": merit(
-            spectrum.rotation_purity, "|Re| / |Im| of the dominant operator"
-        ),
-        "dominant_operator_share": merit(
-            spectrum.dominant_share, "of the sum of the operators' norms"
-        ),
-        **operator_merits(run),
-    }
 
 
 def model_merits(
@@ -161,37 +127,6 @@ def class_merits(trained: TrainedModel, data: ManifoldDataset) -> Merits:
             per_class=spreads,
         ),
     }
-
-
-def _orbits(data, trained, latents, spectrum):
-    """Return each class's rank correlation and the median transport residual."""
-    turning = abs(spectrum.eigenvalues[spectrum.dominant, 0].imag)
-    starts, ends = anchor_pairs(data, trained, latents)
-    found, reached = (
-        np.asarray(x) for x in trained.search(starts, ends, operator=spectrum.dominant)
-    )
-    count = data.anchors.shape[1]
-    residuals = structure.relative_residuals(latents, reached.reshape(-1, count, 2))
-    middle = count // 2
-    coefficients = found.reshape(-1, count)[:, middle]
-    labels, positions = np.asarray(data.test.labels), np.asarray(data.test.positions)
-    closed = data.anchors.shape[0] > 1
-    if closed and turning:
-        # Whole turns lead to the same point: count from the anchor on, one way round.
-        coefficients = coefficients % (2 * np.pi / turning)
-    correlations = []
-    for label in np.unique(labels):
-        chosen = labels == label
-        offset = positions[chosen] - float(data.anchor_positions[label, middle])
-        kept = np.full(offset.shape, True)
-        if closed:
-            offset = offset % (2 * np.pi)
-            # Beside the anchor, noise decides whether a point comes first or last.
-            kept = np.abs(offset - np.pi) < 0.95 * np.pi
-        correlations.append(
-            structure.rank_correlation(offset[kept], coefficients[chosen][kept])
-        )
-    return correlations, float(np.median(residuals))
 
 
 def _relative_error(outputs, inputs):

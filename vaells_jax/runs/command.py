@@ -16,43 +16,43 @@ FIELDS = "--help-fields"
 _Config = TypeVar("_Config", bound=RunConfig)
 
 
+def _arg(metavar: str, words: str | None = None) -> Any:
+    return tyro.conf.arg(metavar=metavar, help=words, help_behavior_hint="")
+
+
 @dataclasses.dataclass(frozen=True)
 class Flags:
     """The flags that every command has.
 
     Attributes:
-        workdir: Folder of configuration, checkpoints, metrics, results and figures
-            (default: runs/NAME-PRESET).
-        seed: Random seed (default: the preset's, 0).
-        seeds: Run this many seeds, from --seed on, each in a folder of its own, and
-            report their median and spread.
-        only: Do only these parts: train, evaluate, figures, separated by commas.
+        workdir: Folder of the run (default: runs/NAME-PRESET).
+        seed: Random seed.
+        seeds: Run N seeds, from --seed on, and report their spread.
+        only: Do only these parts: train,evaluate,figures.
         dataset: Name of the data set.
-        devices: Share each batch among this many devices of this host (default: 1, or
-            on several hosts all there are); CPU cores count as devices.
-        coordinator: ADDRESS:PORT where the first of several hosts listens; all of them
-            share the workdir.
+        devices: Share each batch among N devices of this host; CPU cores count (default:
+            1, or on several hosts all there are).
+        coordinator: Where the first of several hosts listens; they share the workdir.
         hosts: How many hosts there are.
         host_index: Which of them this one is, from 0 on.
-        debug_nans: Where a loss or a gradient is not a number, name the line that made
-            it.
+        debug_nans: Where a number fails, name the line that made it.
     """
 
-    workdir: pathlib.Path | None = None
-    seed: int | None = None
-    seeds: int | None = None
-    only: str | None = None
-    dataset: str | None = None
-    devices: int | None = None
-    coordinator: str | None = None
-    hosts: int | None = None
-    host_index: int | None = None
-    debug_nans: tyro.conf.FlagCreatePairsOff[bool] = False
-    # Fields that an experiment's own flags put in place of these.
+    # An experiment's own flags show some of the first four.
     preset: tyro.conf.Suppress[str] = ""
     model: tyro.conf.Suppress[str] = "vaells"
     table: tyro.conf.Suppress[bool] = False
     published: tyro.conf.Suppress[pathlib.Path | None] = None
+    workdir: Annotated[pathlib.Path | None, _arg("DIR")] = None
+    seed: Annotated[int | None, _arg("N")] = None
+    seeds: Annotated[int | None, _arg("N")] = None
+    only: Annotated[str | None, _arg("PARTS")] = None
+    dataset: Annotated[str | None, _arg("NAME")] = None
+    devices: Annotated[int | None, _arg("N")] = None
+    coordinator: Annotated[str | None, _arg("HOST:PORT")] = None
+    hosts: Annotated[int | None, _arg("N")] = None
+    host_index: Annotated[int | None, _arg("I")] = None
+    debug_nans: Annotated[tyro.conf.FlagCreatePairsOff[bool], _arg("")] = False
 
     def parts(self) -> tuple[str, ...] | None:
         """Return the parts that `only` names, or None without it.
@@ -79,7 +79,6 @@ def parse(
     fields = FIELDS in rest
     if fields:
         rest = [word for word in rest if word not in (FIELDS, "-h", "--help")]
-    name = next(iter(experiment.presets))
     flags, rest = tyro.cli(
         _own_flags(experiment),
         args=rest,
@@ -87,7 +86,7 @@ def parse(
         prog=command,
         description=f"{experiment.summary} Run again, it goes on where it stopped.\n\n"
         f"Any field of the configuration is a flag as well; {FIELDS} lists them:\n"
-        f"  {command} --preset {name} --schedule.steps 500 --workdir runs/short",
+        f"  {command} --data.batch-size 64 --workdir runs/large-batches",
     )
     return flags, ["--help"] if fields else rest
 
@@ -104,19 +103,24 @@ def _own_flags(experiment: Experiment) -> type[Flags]:
     """Add the choices that an experiment has to the flags."""
     own: list[tuple[str, Any, Any]] = []
 
-    def add(name: str, kind: Any, default: Any, words: str) -> None:
-        own.append((name, Annotated[kind, tyro.conf.arg(help=words)], default))
+    def add(name: str, kind: Any, default: Any, metavar: str, words: str) -> None:
+        own.append((name, Annotated[kind, _arg(metavar, words)], default))
 
     presets = tuple(experiment.presets)
-    add("preset", Literal[presets], presets[0], "Configuration to start from.")
-    models = (*(["vaells"] if experiment.has_vaells else []), *BASELINES, "all")
+    words = (
+        f"Configuration to start from: {', '.join(presets)} (default: {presets[0]})."
+    )
+    add("preset", Literal[presets], presets[0], "NAME", words)
     if experiment.baselines is not None:
-        words = "Train another model instead, or all side by side."
-        add("model", Literal[models], models[0] if experiment.has_vaells else "all", words)
+        models = (*(["vaells"] if experiment.has_vaells else []), *BASELINES, "all")
+        default = models[0] if experiment.has_vaells else "all"
+        words = f"{', '.join(models[:-1])}, or all side by side (default: {default})."
+        add("model", Literal[models], default, "NAME", words)
+    flag = tyro.conf.FlagCreatePairsOff[bool]
     if experiment.table is not None:
         words = "Do every row of the paper's table, all from one warm-up."
-        add("table", tyro.conf.FlagCreatePairsOff[bool], False, words)
+        add("table", flag, False, "", words)
     if experiment.published is not None:
         words = "Evaluate and draw weights that the paper's authors published."
-        add("published", pathlib.Path | None, None, words)
+        add("published", pathlib.Path | None, None, "FILE", words)
     return dataclasses.make_dataclass("Flags", own, bases=(Flags,), frozen=True)

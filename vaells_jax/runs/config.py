@@ -1,6 +1,7 @@
 """The configuration of a run: one record for everything that decides its result."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import tyro
@@ -13,7 +14,6 @@ from vaells_jax.model.types import LossWeights
 from vaells_jax.networks.stock import NetworkName
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
-
 
 
 def _check_counts(config, *names):
@@ -233,6 +233,32 @@ def baseline_config(
     shared["evaluation"] = LikelihoodEvaluation()
     shared["schedule"] = Schedule(steps=steps, network_steps=0, operator_steps=0)
     return BaselineConfig(**shared | own, model=model)
+
+
+def with_settings(config: Any, settings: Mapping[str, Any]) -> Any:
+    """Change fields of a configuration.
+
+    Args:
+        config: The configuration, or one of its groups.
+        settings: New values by name, `{"schedule.steps": 500}`.
+
+    Raises:
+        ValueError: If there is no such field, or a value is not what it wants.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    fields: dict[str, Any] = {}
+    for name, value in settings.items():
+        first, _, rest = name.partition(".")
+        if first not in {f.name for f in dataclasses.fields(config)}:
+            known = ", ".join(f.name for f in dataclasses.fields(config))
+            raise ValueError(f"settings: no field {name!r}; there are {known}.")
+        if rest:
+            groups.setdefault(first, {})[rest] = value
+        else:
+            fields[first] = value
+    for name, own in groups.items():
+        fields[name] = with_settings(getattr(config, name), own)
+    return dataclasses.replace(config, **fields)
 
 
 def model_name(config: RunConfig) -> str:

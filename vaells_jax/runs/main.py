@@ -122,7 +122,7 @@ def run_model(
     data = experiment.prepare(config)
     run = train_or_restore(
         config, data, workdir, train="train" in parts, resources=resources,
-        watch=experiment.watch, start=start,
+        watch=experiment.watch, start=start, networks=experiment.networks,
     )  # fmt: skip
     if shared is not None:
         run = dataclasses.replace(run, shared=own_folder(shared, resources))

@@ -4,6 +4,7 @@ A new baseline is a class in its own file and a line in `BASELINES`.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,15 +12,17 @@ import jax
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from vaells_jax.baselines.base import Baseline, BaselineParams
+from vaells_jax.baselines.base import Baseline
+from vaells_jax.baselines.elbo import negative_elbo
 from vaells_jax.baselines.hyperspherical import Hyperspherical
-from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.training import init_state as init_baseline
 from vaells_jax.baselines.training import make_step as make_baseline_step
 from vaells_jax.baselines.vae import Vae
 from vaells_jax.baselines.vamp_prior import VampPrior
+from vaells_jax.model.objective import loss
 from vaells_jax.model.paths import Model
 from vaells_jax.model.starts import linear_start, skew
+from vaells_jax.model.types import Batch
 from vaells_jax.networks.contract import Networks
 from vaells_jax.networks.stock import make_networks, standardised
 from vaells_jax.runs.config import BaselineConfig, RunConfig, VaellsConfig
@@ -37,6 +40,7 @@ BASELINES: dict[str, type[Baseline]] = {
 }
 """Every model but VAELLS, in the figures' order."""
 
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """What training needs of a model.
@@ -46,6 +50,7 @@ class Recipe:
         start: Draws the state at step 0.
         make_step: The step of each phase.
         after_warm_up: Changes the state once the warm-up is over, or None.
+        validation: The objective of examples that are not trained on.
         trained: Makes a model of trained functions from a state.
     """
 
@@ -53,6 +58,7 @@ class Recipe:
     start: Callable[[Array], TrainState]
     make_step: MakeStep
     after_warm_up: Callable[[TrainState], TrainState] | None
+    validation: Callable[[TrainState, Batch], Array]
     trained: Callable[[TrainState], TrainedModel]
 
 
@@ -102,7 +108,14 @@ def recipe(
     trained = lambda state: TrainedVaells(
         with_scale(model, state), state.params, config.weights
     )
-    return Recipe(model, start, steps, scale, trained)
+    return Recipe(
+        model, start, steps, scale,
+        lambda state, batch: _vaells_loss(
+            state.params, jax.random.key(0), batch, model=with_scale(model, state),
+            weights=config.weights,
+        ),
+        trained,
+    )  # fmt: skip
 
 
 def _baseline_recipe(config, data, networks):
@@ -114,8 +127,19 @@ def _baseline_recipe(config, data, networks):
         ),
         lambda phase, state: make_baseline_step(model, config.optimizer),
         None,
+        lambda state, batch: _baseline_loss(
+            state.params, jax.random.key(0), batch.inputs, model=model
+        )[0],
         lambda state: TrainedBaseline(model, state.params),
     )
+
+
+@functools.partial(jax.jit, static_argnames=("model", "weights"))
+def _vaells_loss(params, key, batch, *, model, weights):
+    return loss(params, key, batch, model=model, weights=weights)[0]
+
+
+_baseline_loss = jax.jit(negative_elbo, static_argnames="model")
 
 
 def vaells(

@@ -54,6 +54,7 @@ def summarise(folder: pathlib.Path, found: Mapping[str, Sequence[Merits]]) -> No
                 "mean": float(np.mean(values)),
                 "std": float(np.std(values)),
                 "values": values,
+                "standard_error": first.get("standard_error"),
                 "paper": first.get("paper"),
                 "meaning": first["meaning"],
             }
@@ -82,13 +83,16 @@ def _numbers(seeds: Sequence[Merits]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _cell(entry: Mapping[str, Any] | None) -> str:
-    """Show a median, and how far the seeds are apart."""
+    """Show a median, how far the seeds are apart, and the paper's value."""
     if entry is None:
         return ""
-    values, median = entry["values"], entry["median"]
-    if len(values) == 1:
-        return f"{median:.4g}"
-    return f"{median:.4g} ({min(values):.4g} to {max(values):.4g})"
+    values, median, paper = entry["values"], entry["median"], entry["paper"]
+    cell = f"{median:.4g}"
+    if len(values) > 1:
+        cell += f" ({min(values):.4g} to {max(values):.4g})"
+    elif entry["standard_error"] is not None:
+        cell += f" ± {entry['standard_error']:.1g}"
+    return cell if paper is None else f"{cell}; paper {paper:.4g}"
 
 
 def _shown(value: Any) -> str:

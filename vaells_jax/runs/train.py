@@ -1,6 +1,7 @@
 """Training from the newest checkpoint to the end, of any model."""
 
 import dataclasses
+import math
 import pathlib
 import shutil
 import time
@@ -11,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from vaells_jax.networks.contract import Networks
 from vaells_jax.runs.config import BaselineConfig, RunConfig, model_name
 from vaells_jax.runs.devices import Resources
-from vaells_jax.runs.folder import CHECKPOINTS, claim, make_record, writing
+from vaells_jax.runs.folder import BEST, CHECKPOINTS, claim, make_record, writing
 from vaells_jax.runs.models import Recipe, recipe
 from vaells_jax.runs.records import MetricsLog, write_json
 from vaells_jax.runs.run import Run, RunData, binarised, resolved, run_keys
@@ -36,6 +38,7 @@ def train_or_restore(
     resources: Resources = Resources(),  # noqa: B008, frozen
     watch: Watch | None = None,
     start: Callable[[TrainState], TrainState] | None = None,
+    networks: Networks | None = None,
 ) -> Run:
     """Train from the newest checkpoint, or from the start, to the schedule's end.
 
@@ -47,6 +50,7 @@ def train_or_restore(
         resources: The devices.
         watch: Measures the run at each checkpoint.
         start: Changes the first state, if given.
+        networks: The program's own, where the configuration says so.
 
     Raises:
         ValueError: If there is nothing to restore, the folder holds another run or is
@@ -60,7 +64,7 @@ def train_or_restore(
     if isinstance(config, BaselineConfig) and config.binarise:
         batches = binarised(data.next_batch, keys.pixels)
         data = dataclasses.replace(data, next_batch=batches)
-    plan = recipe(config, data, mesh)
+    plan = recipe(config, data, mesh, networks)
     record = make_record(config, data)
     if mesh is not None:
         check_batch_size(config.data.batch_size, mesh)
@@ -77,27 +81,43 @@ def train_or_restore(
         return Run(config, data, trained, keys.evaluation, own, step, mesh=mesh)
 
     if not train:
-        checkpoints = Checkpoints(workdir / CHECKPOINTS, writer=False)
-        if checkpoints.latest_step() is None:
+        if Checkpoints(workdir / CHECKPOINTS, writer=False).latest_step() is None:
             raise ValueError(f"nothing to restore in {workdir}: train first.")
-        state = checkpoints.restore(state)
-        checkpoints.close()
-        return describe(_on_one_device(state, mesh))
+        return describe(_on_one_device(_best(workdir, state), mesh))
     with writing(own):
         claim(own, record)
         print(f"{config.experiment}: {summary(config, data)}; results in {own}/")
         checkpoints = Checkpoints(workdir / CHECKPOINTS, record=record)
+        best = Checkpoints(workdir / BEST, keep=1, record=record)
         if checkpoints.latest_step() is not None:
             state = checkpoints.restore(state)
 
+        def look(state):
+            """Measure a state that is saved, and keep it if it is the best."""
+            step, values, kept = int(state.step), {}, state
+            state = _on_one_device(state, mesh)
+            if data.validation is not None and step > config.schedule.warm_up_steps:
+                values["validation"] = float(plan.validation(state, data.validation))
+            if watch is not None:
+                values |= watch(describe(state))
+            if values:
+                lines = _watched(own, values, step)
+                losses = [line.get("validation", math.inf) for line in lines]
+                if "validation" in values and losses[-1] <= min(losses):
+                    best.save(kept)
+
         def on_save(state):
             checkpoints.save(state)
-            if watch is not None:
-                _watched(own, watch(describe(state)), int(state.step))
+            look(state)
 
+        last = MetricsLog.last(own / "watched.jsonl")
+        if int(state.step) and (last is None or last["step"] != int(state.step)):
+            look(state)  # the run was killed between the two
         if int(state.step) < config.schedule.steps:
             state = _train(plan, config, data, state, own, resources, on_save)
         checkpoints.close()
+        best.close()
+        state = _best(workdir, state)
     return describe(_on_one_device(state, mesh))
 
 
@@ -122,11 +142,24 @@ def _on_one_device(state, mesh):
     return state if mesh is None else jax.tree.map(jnp.asarray, to_host(state))
 
 
+def _best(workdir, state):
+    """Return the best state by validation, or the newest where none is known."""
+    for name in (BEST, CHECKPOINTS):
+        checkpoints = Checkpoints(workdir / name, writer=False)
+        if checkpoints.latest_step() is not None:
+            found = checkpoints.restore(state)
+            checkpoints.close()
+            return found
+    return state
+
+
 def _watched(folder, values, step):
-    """Write a line of `watched.jsonl`; lines of later steps are written again."""
-    log = MetricsLog(folder / "watched.jsonl", resume_step=step - 1)
+    """Write a line of `watched.jsonl`, later ones anew; returns all up to it."""
+    path = folder / "watched.jsonl"
+    log = MetricsLog(path, resume_step=step - 1)
     log.write(step, "saved", 0.0, values)
     log.close()
+    return MetricsLog.read(path)
 
 
 def _train(

@@ -90,7 +90,8 @@ class Checkpoints:
             partial = folder / f"{_DIGEST}.partial"
             partial.write_text(json.dumps(about))
             partial.replace(folder / _DIGEST)
-            for old in sorted(self._steps())[: -self._keep]:
+            others = sorted(self._steps() - {step})
+            for old in others[: max(len(others) + 1 - self._keep, 0)]:
                 # Not half gone under its own name, should the run be killed here.
                 doomed = self.directory / f"removed-{old}"
                 self._folder(old).rename(doomed)
