@@ -166,6 +166,8 @@ class RunConfig:
         evaluation: Estimates of the likelihood.
     """
 
+    __pydantic_config__ = {"extra": "forbid"}  # in records, of all its groups too
+
     experiment: tyro.conf.Suppress[str]
     preset: tyro.conf.Suppress[str]
     schedule: Schedule
