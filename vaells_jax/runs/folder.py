@@ -80,10 +80,19 @@ def read_record(workdir: pathlib.Path) -> Record | None:
     path = workdir / "config.json"
     if not path.exists():
         return Checkpoints(workdir / CHECKPOINTS, writer=False).record()
+    return parse_record(path)
+
+
+def parse_record(path: pathlib.Path) -> Record:
+    """Read the record in a file.
+
+    Raises:
+        ValueError: If it holds none.
+    """
     try:
         record = json.loads(path.read_text())
         record["model"], record["config"], record["data"], record["environment"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a run's record: {error!r}.") from error
     return record
 
