@@ -80,11 +80,13 @@ def _read(path, wanted):
     if not path.exists():
         return None
     try:
-        with np.load(path) as file:  # runs no code: pickles are refused
-            arrays = dict(file)
+        with path.open("rb") as file:  # runs no code: pickles are refused
+            arrays = dict(np.load(file))
         about = json.loads(str(arrays.pop("about")))
         accuracy = about.pop("accuracy")
-    except (ValueError, KeyError, AttributeError, OSError, BadZipFile) as error:
+    except (
+        ValueError, LookupError, TypeError, AttributeError, OSError, EOFError, BadZipFile
+    ) as error:  # fmt: skip
         raise ValueError(
             f"{path} holds no classifier; remove it to train one anew. ({error})"
         ) from error
