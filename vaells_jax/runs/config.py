@@ -219,6 +219,11 @@ class BaselineConfig(RunConfig):
     options: dict[str, int | float | str] = dataclasses.field(default_factory=dict)
     optimizer: BaselineOptions = BaselineOptions()
 
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a number that is out of its range."""
+        super().__post_init__()
+        _check_counts(self, "latent_size")
+
 
 def baseline_config(
     model: str, preset: RunConfig, steps: int, **own: Any
