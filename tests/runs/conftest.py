@@ -22,7 +22,9 @@ def flags(settings):
 def command(workdir, *more, experiment=swiss_roll.EXPERIMENT, **changes):
     """Run the swiss roll's tuned preset for a few steps; returns the exit status."""
     settings = flags({**TINY, **changes})
-    return main(experiment, [f"--workdir={workdir}", "--preset=tuned", *settings, *more])
+    return main(
+        experiment, [f"--workdir={workdir}", "--preset=tuned", *settings, *more]
+    )
 
 
 @pytest.fixture(scope="session")

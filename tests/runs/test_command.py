@@ -24,14 +24,15 @@ def test_nothing_asked_for_is_the_default():
     assert config == CONFIG
     assert (flags.preset, flags.model, flags.workdir) == ("paper", "vaells", None)
     assert flags.parts() is None
-    assert not (flags.debug_nans or flags.table)
+    assert flags.debug_nans is flags.table is False
 
 
 def test_fields_and_flags_stand_in_any_order():
     flags, config = read(
         "--schedule.warm_up_steps", "150", "--seeds", "2", "--schedule.steps=200",
-        "--model.latent-scale", "None", "--only", "train, figures", "--model.skew-start",
-        "True", "--prior_search.initial_range", "-1", "1", "--preset=tuned",
+        "--model.latent-scale", "None", "--only", "train, figures",
+        "--model.skew-start", "True", "--prior_search.initial_range", "-1", "1",
+        "--preset=tuned",
         "--model.no-closest-anchor", "--debug-nans", "--data.dataset", "kmnist",
     )  # fmt: skip
     assert (flags.preset, flags.seeds, flags.debug_nans) == ("tuned", 2, True)

@@ -113,9 +113,7 @@ def test_numpy_alone_encodes_with_an_exported_model(finished, tmp_path):
 @pytest.mark.parametrize("model", ["vae", "hyperspherical", "vampprior"])
 def test_every_baseline_is_read(model, data, config, tmp_path):
     options = {"num_components": 3} if model == "vampprior" else {}
-    wanted = saved(
-        tmp_path, data, baseline_config(model, config, 9, options=options)
-    )
+    wanted = saved(tmp_path, data, baseline_config(model, config, 9, options=options))
     found = load_run(tmp_path)
     assert found.model == wanted.model
     assert same(found, wanted)
@@ -134,14 +132,10 @@ def test_the_scale_that_a_run_has_chosen_comes_with_it(data, config, tmp_path):
     claim(tmp_path, record)
     found, wanted = load_run(tmp_path), plan.trained(state)
     assert wanted.model.latent_scale == 2.5
-    np.testing.assert_array_equal(
-        found.encode(data.inputs), wanted.encode(data.inputs)
-    )
+    np.testing.assert_array_equal(found.encode(data.inputs), wanted.encode(data.inputs))
     found.export(tmp_path / "model")
     again = load_run(tmp_path / "model.npz")
-    np.testing.assert_array_equal(
-        again.encode(data.inputs), wanted.encode(data.inputs)
-    )
+    np.testing.assert_array_equal(again.encode(data.inputs), wanted.encode(data.inputs))
 
 
 def test_data_that_networks_standardise(config, tmp_path):
@@ -221,3 +215,12 @@ def test_an_exported_record_that_is_damaged_is_named(text, finished, tmp_path):
     (tmp_path / "model.json").unlink()
     with pytest.raises(ValueError, match=r"model.json"):
         load_run(tmp_path / "model.npz")
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:999], lambda b: b"", lambda b: b"no"])
+def test_an_exported_file_that_is_damaged_is_named(damage, finished, tmp_path):
+    load_run(finished).export(tmp_path / "model")
+    path = tmp_path / "model.npz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=f"{path} cannot be read"):
+        load_run(path)

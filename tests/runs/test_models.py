@@ -89,7 +89,8 @@ def test_starts_are_those_that_the_configuration_asks_for():
     config = with_settings(
         natural_mnist.PAPER,
         {"model.networks": "dense", "model.latent_size": 2, "model.num_operators": 3,
-         "model.skew_start": True, "model.linear_start": 0.5, "model.latent_scale": 1.0},
+         "model.skew_start": True, "model.linear_start": 0.5,
+         "model.latent_scale": 1.0},
     )  # fmt: skip
     plan = recipe(config, data)
     state = plan.start(jax.random.key(1))

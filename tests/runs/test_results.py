@@ -51,7 +51,9 @@ def test_one_run_shows_its_standard_error(tmp_path):
 
 
 def test_a_figure_that_one_seed_could_not_have_is_told(tmp_path):
-    found = {"vae": [{"purity": merit(value, "of it")} for value in (1.0, float("inf"))]}
+    found = {
+        "vae": [{"purity": merit(value, "of it")} for value in (1.0, float("inf"))]
+    }
     record, _ = summary(tmp_path, found)
     purity = record["results"]["purity"]["vae"]
     assert purity["values"] == [1.0, None]

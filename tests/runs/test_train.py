@@ -177,4 +177,6 @@ def test_networks_that_run_away(tmp_path, capsys, unchecked, x64):
     assert steps(tmp_path) == [1]
     # And the folder is free for another attempt.
     assert command(tmp_path, **changes) == 2
-    assert "With --debug-nans the same command names the line" in capsys.readouterr().err
+    assert (
+        "With --debug-nans the same command names the line" in capsys.readouterr().err
+    )

@@ -77,7 +77,9 @@ def test_pairs_of_paths_are_of_one_class():
     known = np.asarray(data.test.inputs)
     place = lambda points: [np.argmin(np.abs(known - x).sum(axis=1)) for x in points]
     for points in (starts, ends):
-        np.testing.assert_array_equal(np.asarray(data.test.labels)[place(points)], labels)
+        np.testing.assert_array_equal(
+            np.asarray(data.test.labels)[place(points)], labels
+        )
     assert set(labels.tolist()) == {0, 1}
 
 
