@@ -1,6 +1,7 @@
 """No import runs upward, each foreign library has one owner, experiments are short."""
 
 import ast
+import fnmatch
 import pathlib
 
 import pytest
@@ -86,6 +87,14 @@ def test_an_experiment_knows_the_library_and_its_own_folder(path):
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=str)
 def test_an_experiment_is_short(path):
     assert len((ROOT / path).read_text().splitlines()) <= LONGEST
+
+
+def test_git_ignores_no_room():
+    lines = (ROOT / ".gitignore").read_text().splitlines()
+    anywhere = [line.strip("/") for line in lines if line and line[0] not in "#/"]
+    for path in FILES:
+        for part in path.parts:
+            assert not any(fnmatch.fnmatch(part, name) for name in anywhere), path
 
 
 @pytest.mark.parametrize("library", OWNERS)
