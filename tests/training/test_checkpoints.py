@@ -57,6 +57,16 @@ def test_the_newest_two_are_kept(tmp_path):
     assert bits(restore(tmp_path)) == bits(make_state(11))
 
 
+@pytest.mark.parametrize("keep", [1, 3, 4])
+def test_as_many_are_kept_as_are_asked_for(keep, tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=keep)
+    for count, step in enumerate((2, 3, 5, 7, 11), start=1):
+        checkpoints.save(make_state(step))
+        kept = sorted(int(path.name) for path in tmp_path.iterdir())
+        assert kept == [2, 3, 5, 7, 11][:count][-keep:]
+    checkpoints.close()
+
+
 def flip(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
