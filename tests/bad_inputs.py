@@ -362,8 +362,9 @@ def setting_cases():
 
 FLAGS = {
     "--preset": ("huge", ""),
+    "--model": ("", "3", "vea", "all,vae"),
     "--only": ("", "eat", "train,,figures", "train;evaluate"),
-    "--seed": ("-1", "1.5", "x", "99999999999999999999", str(2**31)),
+    "--seed": ("", "-1", "1.5", "x", "99999999999999999999", str(2**31)),
     "--seeds": ("0", "-3", "x", "1.5"),
     "--dataset": ("mnist", "", "../../etc/passwd"),
     "--devices": ("0", "-1", "x", "2.5", "100000"),
@@ -371,27 +372,46 @@ FLAGS = {
     "--host-index": ("0",),
     "--coordinator": ("localhost:1234",),
     "--unknown": ("1",),
-    "--set": (
-        "", "=", "model", "model=3", "model.latent_size", "model.latnt_size=3",
-        "modle.latent_size=3", "model.latent_size=", "model.latent_size=x",
-        "model.latent_size=0", "model.latent_size=-2", "model.latent_size=2.5",
-        "model.latent_size=[2]", "model.latent_size=true1", "model.num_operators=0",
-        "model.num_samples=0", "model.noise_std=-1", "model.noise_std=nan",
-        "model.latent_scale=0", "model.latent_scale=-1", "model.linear_start=0",
-        "model.closest_anchor=perhaps", "model.operator_std=-1",
-        "data.batch_size=0", "data.batch_size=-1", "data.batch_size=100000",
-        "data.batch_size=1e9", "data.anchors_per_class=0", "data.dataset=mnist",
-        "schedule.steps=-1", "schedule.steps=x", "schedule.steps=1.5",
-        "schedule.warm_up_steps=99999", "schedule.network_steps=0",
-        "log.log_every=0", "log.save_every=0", "log.save_every=-5",
-        "optimizer.network_rate=-1", "optimizer.network_rate=nan",
-        "optimizer.beta1=1", "weights.prior_l1=-1", "weights.prior_l1=inf",
-        "prior_search.solver=newton", "prior_search.restarts=0",
-        "prior_search.initial_range=[1,0]", "prior_search.initial_range=1",
-        "prior_search.max_iterations=0", "evaluation.digits=0",
-        "evaluation.samples=0", "evaluation.anchors=some",
-        "evaluation.consistent_rate=0", "experiment", "seed=-1", "seed=x",
-    ),
+    "--set": ("model.latent_size=3",),
+    "--published": ("weights.pt",),
+    "--table": ("yes",),
+    "--experiment": ("other",),
+    "--latent-size": ("3",),
+    "--modle.latent-size": ("3",),
+    "--model.latnt-size": ("3",),
+    "--model.latent-size": ("", "x", "0", "-2", "2.5", "[2]", "true1", "1e9", "None"),
+    "--model.num-operators": ("0",),
+    "--model.num-samples": ("0",),
+    "--model.noise-std": ("-1", "nan"),
+    "--model.latent-scale": ("0", "-1", "x"),
+    "--model.linear-start": ("0",),
+    "--model.closest-anchor": ("perhaps",),
+    "--model.operator-std": ("-1",),
+    "--model.networks": ("deep",),
+    "--data.batch-size": ("0", "-1", "100000", "1e9"),
+    "--data.anchors-per-class": ("0", "x"),
+    "--data.anchors": ("many",),
+    "--data.dataset": ("mnist",),
+    "--schedule.steps": ("-1", "x", "1.5"),
+    "--schedule.warm-up-steps": ("99999",),
+    "--schedule.network-steps": ("0",),
+    "--log.log-every": ("0",),
+    "--log.save-every": ("0", "-5"),
+    "--optimizer.network-rate": ("-1", "nan"),
+    "--optimizer.beta1": ("1",),
+    "--weights.prior-l1": ("-1", "inf"),
+    "--prior-search.solver": ("newton",),
+    "--prior-search.restarts": ("0",),
+    "--prior-search.initial-range": ("1", "[1,0]"),
+    "--prior-search.max-iterations": ("0",),
+    "--evaluation.points": ("-1",),
+    "--evaluation.samples": ("0",),
+    "--evaluation.label": ("some",),
+    "--evaluation.noise-std": ("0",),
+    "--evaluation.coefficient-rate": ("0",),
+    "--evaluation.surrogate-points": ("0",),
+    "--evaluation.surrogate-samples": ("0",),
+    "--evaluation.surrogate-anchors": ("some",),
 }  # fmt: skip
 COMBINED = {
     "--coordinator": (
@@ -404,6 +424,17 @@ COMBINED = {
         ["--hosts=2", "--host-index=-1", "--coordinator=localhost:1234"],
     ),
     "--hosts": (["--hosts=0", "--host-index=0", "--coordinator=localhost:1234"],),
+    "--prior-search.initial-range": (
+        ["--prior-search.initial-range", "1", "0"],
+        ["--prior-search.initial-range", "0", "inf"],
+    ),
+    "--schedule.steps": (["--schedule.steps"],),
+    "--options": (["--model=vae", "--options", "rate"],),
+    "--model.latent-size": (["--model=vae", "--model.latent-size=3"],),
+    "--latent-size": (["--model=vae", "--latent-size=0"],),
+    "--likelihood.std": (["--model=vae", "--likelihood.std=0"],),
+    "--optimizer.rate": (["--model=vae", "--optimizer.rate=-1"],),
+    "steps=3": (["schedule.steps=3"],),
 }
 
 
@@ -421,8 +452,8 @@ def cases() -> list[Case]:
 HEAD = """# What is refused, and how
 
 Each of these is answered by a `ValueError` that names the argument, what came and what
-is wanted, raised by this library before JAX meets the argument; the command line prints
-it in one line and ends with status 2. The table is made of the tests' own list
+is wanted, raised by this library before JAX meets the argument; the command line names
+the flag and ends with status 2. The table is made of the tests' own list
 (`python -m tests.bad_inputs`), and `tests/test_bad_inputs.py` tries every entry:
 {calls} calls and {lines} command lines.
 
@@ -445,7 +476,8 @@ def table() -> str:
     for case in every:
         rows.setdefault((case.where, case.argument), []).append(case.came)
     for flag, line in lines:
-        shown = " ".join(line) if len(line) > 1 else line[0].partition("=")[2] or "''"
+        alone = len(line) == 1 and line[0].startswith(f"{flag}=")
+        shown = (line[0].partition("=")[2] or "''") if alone else " ".join(line)
         rows.setdefault(("command line", flag), []).append(f"`{shown}`")
     for (where, argument), came in rows.items():
         text += f"| `{where}` | `{argument}` | {'; '.join(came)} |\n"

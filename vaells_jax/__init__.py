@@ -23,8 +23,7 @@ from vaells_jax.networks.stock import (
 )
 from vaells_jax.operators.transport import generator, transport, transport_path
 from vaells_jax.training.step import TrainState, init_state, make_train_step
-
-__version__ = "0.1.0"
+from vaells_jax.version import __version__ as __version__
 
 __all__ = [
     "Batch",

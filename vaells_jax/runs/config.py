@@ -166,6 +166,8 @@ class RunConfig:
         evaluation: Estimates of the likelihood.
     """
 
+    __pydantic_config__ = {"extra": "forbid"}  # in records, of all its groups too
+
     experiment: tyro.conf.Suppress[str]
     preset: tyro.conf.Suppress[str]
     schedule: Schedule
@@ -216,6 +218,11 @@ class BaselineConfig(RunConfig):
     binarise: bool = False
     options: dict[str, int | float | str] = dataclasses.field(default_factory=dict)
     optimizer: BaselineOptions = BaselineOptions()
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a number that is out of its range."""
+        super().__post_init__()
+        _check_counts(self, "latent_size")
 
 
 def baseline_config(

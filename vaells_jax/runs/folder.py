@@ -24,6 +24,7 @@ from vaells_jax.runs.config import BaselineConfig, RunConfig, VaellsConfig, mode
 from vaells_jax.runs.records import write_json
 from vaells_jax.runs.run import RunData
 from vaells_jax.training.checkpoints import Checkpoints
+from vaells_jax.version import __version__
 
 Record = dict[str, Any]
 
@@ -41,19 +42,12 @@ def make_record(config: RunConfig, data: RunData) -> Record:
         "config": json.loads(pydantic.TypeAdapter(type(config)).dump_json(config)),
         "data": data.facts,
         "environment": {
-            "vaells_jax": version(),
+            "vaells_jax": __version__,
             "jax": jax.__version__,
             "precision": str(jnp.zeros(()).dtype),
             "random_numbers": str(jax.random.key_impl(jax.random.key(0))),
         },
     }
-
-
-def version() -> str:
-    """Return this package's version."""
-    from vaells_jax import __version__  # the public page stands above this room
-
-    return __version__
 
 
 def read_config(record: Mapping[str, Any], where: str | pathlib.Path) -> RunConfig:
@@ -80,10 +74,19 @@ def read_record(workdir: pathlib.Path) -> Record | None:
     path = workdir / "config.json"
     if not path.exists():
         return Checkpoints(workdir / CHECKPOINTS, writer=False).record()
+    return parse_record(path)
+
+
+def parse_record(path: pathlib.Path) -> Record:
+    """Read the record in a file.
+
+    Raises:
+        ValueError: If it holds none.
+    """
     try:
         record = json.loads(path.read_text())
         record["model"], record["config"], record["data"], record["environment"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a run's record: {error!r}.") from error
     return record
 

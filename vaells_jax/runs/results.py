@@ -52,7 +52,7 @@ def summarise(folder: pathlib.Path, found: Mapping[str, Sequence[Merits]]) -> No
             results.setdefault(name, {})[model] = {
                 "median": float(np.median(values)),
                 "mean": float(np.mean(values)),
-                "std": float(np.std(values)),
+                "std": float(np.std(values)) if np.isfinite(sum(values)) else np.nan,
                 "values": values,
                 "standard_error": first.get("standard_error"),
                 "paper": first.get("paper"),

@@ -171,6 +171,10 @@ class TrainedVaells(TrainedModel):
         alone = self.params.operators[operator : operator + 1]
         return _paths(alone, unit, means, times)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all arrays by name, with the scale that training settled on."""
+        return super().arrays() | {"latent_scale": np.asarray(self.model.latent_scale)}
+
     def widened(self) -> "TrainedVaells":
         """Return the model with the sampling of Figs. 5 and 6: 0.15 zeta_3, 3 gamma."""
         return dataclasses.replace(self, rate_factor=1.0 / SPREAD, noise_factor=3.0)

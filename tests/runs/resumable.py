@@ -1,6 +1,6 @@
 """Swiss-roll runs that say what they do, for tests that kill them.
 
-`python -m tests.experiments.resumable` takes a list of flags a line, in JSON, and forks
+`python -m tests.runs.resumable` takes a list of flags a line, in JSON, and forks
 a run for each: to import everything takes longer than many a run.
 """
 
@@ -10,8 +10,9 @@ import sys
 import traceback
 
 from experiments import swiss_roll
-from experiments.records import MetricsLog
-from experiments.runner import main
+from tests.runs.conftest import flags as as_flags
+from vaells_jax.runs.main import main
+from vaells_jax.runs.records import MetricsLog
 from vaells_jax.training.checkpoints import Checkpoints
 
 KILLS = int(os.environ.get("KILLS", "6"))
@@ -20,7 +21,7 @@ KILLS = int(os.environ.get("KILLS", "6"))
 TINY = {
     "schedule.steps": 16 + 4 * KILLS, "schedule.warm_up_steps": 10,
     "schedule.network_steps": 3, "schedule.operator_steps": 3, "log.log_every": 1,
-    "log.save_every": 4, "data.batch_size": 8, "model.latent_scale": "none",
+    "log.save_every": 4, "data.batch_size": 8, "model.latent_scale": None,
 }  # fmt: skip
 
 
@@ -43,10 +44,9 @@ def told(method, name):
 def run(flags):
     """Run the swiss roll in this process, which ends with it."""
     say("pid", os.getpid())
-    settings = [f"--set={name}={value}" for name, value in TINY.items()]
     status = 1
     try:
-        command = ["--preset=tuned", "--only=train", *settings, *flags]
+        command = ["--preset=tuned", "--only=train", *as_flags(TINY), *flags]
         status = main(swiss_roll.EXPERIMENT, command)
     except BaseException:
         traceback.print_exc()

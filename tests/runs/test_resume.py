@@ -13,11 +13,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import swiss_roll
-from experiments.config import override
-from experiments.problem import first_state
-from experiments.records import MetricsLog
-from tests.experiments.resumable import KILLS, TINY
+from tests.runs.resumable import KILLS
+from vaells_jax.runs.records import MetricsLog
 from vaells_jax.training.checkpoints import Checkpoints
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -38,7 +35,7 @@ class Runs:
         self.errors = folder / f"errors-{os.urandom(4).hex()}.txt"
         with self.errors.open("w") as errors:
             self.server = subprocess.Popen(
-                [sys.executable, "-m", "tests.experiments.resumable"],
+                [sys.executable, "-m", "tests.runs.resumable"],
                 cwd=ROOT, env=environment, text=True, bufsize=1,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
             )  # fmt: skip
@@ -100,10 +97,8 @@ def whole(runs, tmp_path_factory):
 
 
 def last_state(workdir):
-    settings = [f"{name}={value}" for name, value in TINY.items()]
-    problem = swiss_roll.prepare(override(swiss_roll.TUNED, settings))
-    checkpoints = Checkpoints(workdir / "checkpoints")
-    state = checkpoints.restore(first_state(problem))
+    checkpoints = Checkpoints(workdir / "checkpoints", writer=False)
+    state = checkpoints.restore(None)
     checkpoints.close()
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
 
@@ -127,7 +122,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(runs, whole, tmp_pa
     ]
     assert {line.split()[1] for line in last} == {"step", "save"}
     said = runs.finish(tmp_path)
-    assert "going on from step" in said
+    assert "resuming from step" in said
     for one, other in zip(last_state(tmp_path), last_state(whole), strict=True):
         assert one.tobytes() == other.tobytes()
     lines = logged(tmp_path)

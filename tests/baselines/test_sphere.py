@@ -2,13 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaells_jax.baselines.protocol import great_circle, straight_line
-
-
-def test_straight_line_ends_where_it_should(dtype):
-    starts, ends = jnp.asarray([[0.0, 1.0]], dtype), jnp.asarray([[2.0, -1.0]], dtype)
-    path = straight_line(starts, ends, jnp.asarray([0.0, 0.25, 1.0], dtype))
-    np.testing.assert_allclose(path[0], [[0.0, 1.0], [0.5, 0.5], [2.0, -1.0]])
+from vaells_jax.baselines.sphere import great_circle
 
 
 @pytest.mark.parametrize("dim", [2, 3, 11])

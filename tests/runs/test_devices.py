@@ -5,13 +5,14 @@ import socket
 import numpy as np
 import pytest
 
-from tests.experiments.test_resume import Runs, logged
+from tests.runs.conftest import flags as as_flags
+from tests.runs.test_resume import Runs, logged
 
 SETTINGS = {
     "data.batch_size": 32, "schedule.steps": 24, "schedule.warm_up_steps": 0,
     "schedule.network_steps": 0, "schedule.operator_steps": 0,
 }  # fmt: skip
-SIZE = tuple(f"--set={name}={value}" for name, value in SETTINGS.items())
+SIZE = tuple(as_flags(SETTINGS))
 PRECISE = {"JAX_ENABLE_X64": "1"}
 
 
@@ -45,7 +46,7 @@ def one(runs, tmp_path_factory):
 @pytest.mark.slow
 def test_begun_on_one_device_it_ends_on_four(runs, one, tmp_path):
     runs.kill(tmp_path, 40, 0.0, *SIZE)
-    assert "going on from step" in runs.finish(tmp_path, *SIZE, "--devices=4")
+    assert "resuming from step" in runs.finish(tmp_path, *SIZE, "--devices=4")
     assert_same_to_rounding(one, logged(tmp_path))
 
 

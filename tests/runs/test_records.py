@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments import records
-from experiments.records import MetricsLog, write_json
+from vaells_jax.runs import records
+from vaells_jax.runs.records import MetricsLog, write_json
 
 
 def test_log_goes_on_without_gaps_or_doubles(tmp_path):
