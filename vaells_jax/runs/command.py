@@ -30,7 +30,7 @@ class Flags:
         seeds: Run N seeds, from --seed on, and report their spread.
         only: Do only these parts: train,evaluate,figures.
         dataset: Name of the data set.
-        devices: Share each batch among N devices of this host; CPU cores count (default:
+        devices: Share each batch among N devices; CPU cores count (default:
             1, or on several hosts all there are).
         coordinator: Where the first of several hosts listens; they share the workdir.
         hosts: How many hosts there are.
