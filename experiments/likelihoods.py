@@ -63,7 +63,7 @@ def paper_likelihoods(run: Run, key: Array) -> dict[str, Any]:
             )  # fmt: skip
         settings = {
             "digits": len(batch.labels),
-            **describe(model, options.anchors, UNIT_WEIGHTS),
+            **describe(model, options.anchors, UNIT_WEIGHTS, weights),
         }
         found[name] = {
             "values": values.log_likelihood,

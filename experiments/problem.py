@@ -61,7 +61,7 @@ class Run:
 
     Attributes:
         problem: The data and the configuration.
-        model: The static part, with the latent scale that the run settled on.
+        model: The static part.
         state: The trained state.
         key: Random key of evaluation and figures.
         workdir: The run's folder.
@@ -141,10 +141,8 @@ def make_model(problem: Problem) -> Model:
     config = problem.config
     return Model(
         networks=problem.networks,
-        latent_scale=config.model.latent_scale or 1.0,
         num_samples=config.model.num_samples,
         noise_std=config.model.noise_std,
-        coefficient_rate=config.weights.posterior_l1,
         closest_anchor=config.model.closest_anchor,
         posterior_search=config.posterior_search,
         prior_search=config.prior_search,
@@ -162,6 +160,7 @@ def first_state(problem: Problem) -> TrainState:
         anchors=problem.anchors,
         optimizer=config.optimizer,
         operator_std=config.model.operator_std,
+        latent_scale=config.model.latent_scale or 1.0,
     )
     started = _start(state.params, problem)
     return state.replace(params=started)  # type: ignore[attr-defined]

@@ -23,7 +23,7 @@ def report(run: Run, results: dict[str, Any]) -> None:
         "seed": config.seed,
         "weights": run.source or "trained here",
         "step": None if run.state.step is None else int(run.state.step),
-        "latent_scale": float(run.state.latent_scale),
+        "latent_scale": float(run.state.params.latent_scale),
         "training_seconds": last["elapsed"] if last else None,
         "device": jax.devices()[0].device_kind,
         "versions": {"python": platform.python_version(), "jax": jax.__version__},

@@ -13,7 +13,6 @@ import sys
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from experiments.command import PARTS, make_parser
 from experiments.config import ExperimentConfig, override
@@ -134,16 +133,10 @@ def run_published(
     claim_workdir(workdir, problem.config)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     print(f"{experiment.name}: weights of {path}; results in {workdir}/")
-    model = make_model(problem)
-    state = TrainState(
-        step=None,
-        params=params,
-        opt_state=None,
-        latent_scale=jnp.asarray(model.latent_scale),
-    )
+    state = TrainState(step=None, params=params, opt_state=None)
     key = jax.random.split(jax.random.key(config.seed), 3)[2]
     source = f"published weights, sha256 {digest[:8]}"
-    run = Run(problem, model, state, key, workdir, source, resources.mesh)
+    run = Run(problem, make_model(problem), state, key, workdir, source, resources.mesh)
     return _look(experiment, run, parts)
 
 

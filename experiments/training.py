@@ -19,13 +19,7 @@ from vaells_jax.model.types import Batch
 from vaells_jax.sharding import check_batch_size, place, replicated
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.failure import Failure, NonFiniteLossError
-from vaells_jax.training.fit import (
-    choose_scale,
-    fit,
-    to_host,
-    transport_steps,
-    with_scale,
-)
+from vaells_jax.training.fit import choose_scale, fit, to_host, transport_steps
 from vaells_jax.training.step import TrainState
 
 
@@ -64,7 +58,6 @@ def train_or_restore(
     )  # fmt: skip
     view_key = jax.random.split(jax.random.key(config.seed), 3)[2]
     own = own_folder(workdir, resources)
-    model = with_scale(model, state)
     return Run(problem, model, state, view_key, own, mesh=resources.mesh)
 
 

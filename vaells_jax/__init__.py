@@ -8,12 +8,10 @@ from vaells_jax.inference import (
 from vaells_jax.model.networks import (
     Networks,
     convolutional_networks,
-    decode,
     dense_networks,
-    encode,
 )
 from vaells_jax.model.objective import LossTerms, loss
-from vaells_jax.model.paths import Model
+from vaells_jax.model.paths import Model, decode, encode
 from vaells_jax.model.posterior import log_posterior, sample_posterior
 from vaells_jax.model.prior import log_prior, log_prior_closest
 from vaells_jax.model.published import load_published

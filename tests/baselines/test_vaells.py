@@ -6,7 +6,7 @@ import scipy.stats
 
 from vaells_jax import LossWeights, transport
 from vaells_jax.baselines.vaells import TrainedVaells
-from vaells_jax.model.paths import encode_scaled
+from vaells_jax.model.paths import encode
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def trained(tiny_model, tiny_params):
 def test_it_meets_the_protocol(trained, tiny_batch, tiny_model, tiny_params):
     inputs = tiny_batch.inputs
     latents = trained.encode(inputs)
-    wanted = encode_scaled(tiny_params.encoder, inputs, model=tiny_model)
+    wanted = encode(tiny_params, inputs, model=tiny_model)
     np.testing.assert_allclose(latents, wanted, rtol=1e-6)
     samples = trained.sample_posterior(jax.random.key(0), inputs, 50)
     assert trained.decode(samples).shape == (4, 50, 5)

@@ -4,8 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaells_jax import convolutional_networks, decode, dense_networks, encode
-from vaells_jax.model.networks import TransposedConvolution, init_networks
+from vaells_jax import convolutional_networks, dense_networks
+from vaells_jax.model.networks import (
+    TransposedConvolution,
+    decode,
+    encode,
+    init_networks,
+)
 
 
 def count(tree):

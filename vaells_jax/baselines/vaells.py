@@ -16,19 +16,20 @@ from vaells_jax.evaluation.importance import (
 )
 from vaells_jax.inference import InferenceOptions, infer_coefficients
 from vaells_jax.model.distributions import sample_laplace
-from vaells_jax.model.paths import Model, decode_scaled, encode_scaled, sample_latents
+from vaells_jax.model.paths import Model, decode, encode, sample_latents
 from vaells_jax.model.types import Batch, LossWeights, Params
 from vaells_jax.operators.transport import transport, transport_path
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedVaells:
-    """A trained VAELLS behind `protocol.LatentModel`; latents are the scaled ones.
+    """A trained VAELLS behind `protocol.LatentModel`.
 
     Attributes:
         model: The static part.
         params: The trained parameters.
-        weights: The objective's, which say what the generative densities are.
+        weights: The objective's, which say what is sampled and what the generative
+            densities are.
         rate_factor: Factor on zeta_3 in posterior samples, below 1 for wide ones.
         noise_factor: Factor on the noise of posterior samples.
         coefficient_scale: Laplace scale of each operator in prior samples, `[M]`;
@@ -44,11 +45,11 @@ class TrainedVaells:
 
     def encode(self, inputs: Float[Array | np.ndarray, "n ..."]) -> Array:
         """Return latent means, `[n, d]`."""
-        return _encode(self.params.encoder, jnp.asarray(inputs), model=self.model)
+        return _encode(self.params, jnp.asarray(inputs), model=self.model)
 
     def decode(self, latents: Float[Array | np.ndarray, "*n d"]) -> Array:
         """Return the mean data point of each latent."""
-        return _decode(self.params.decoder, jnp.asarray(latents), model=self.model)
+        return _decode(self.params, jnp.asarray(latents), model=self.model)
 
     def sample_posterior(
         self,
@@ -57,14 +58,14 @@ class TrainedVaells:
         num_samples: int,
     ) -> Float[Array, "n S d"]:
         """Draw latents around each data point's mean, eq. 5."""
-        model = dataclasses.replace(
-            self.model,
+        return _sample(
+            key,
+            self.params.operators,
+            self.encode(inputs),
             num_samples=num_samples,
-            coefficient_rate=self.model.coefficient_rate * self.rate_factor,
+            coefficient_rate=self.weights.posterior_l1 * self.rate_factor,
             noise_std=self.model.noise_std * self.noise_factor,
         )
-        means = self.encode(inputs)
-        return _sample(key, self.params.operators, means, model=model)
 
     def sample_prior(self, key: PRNGKeyArray, count: int) -> Float[Array, "n d"]:
         """Draw latents from the prior: an anchor, all equally likely, then eq. 5.
@@ -81,7 +82,7 @@ class TrainedVaells:
         shape = (count, len(self.params.operators))
         scale = self.coefficient_scale
         if scale is None:
-            scale = np.full(shape[1], 1.0 / self.model.coefficient_rate)
+            scale = np.full(shape[1], 1.0 / self.weights.posterior_l1)
         coefficients = sample_laplace(coefficient_key, shape, 1.0)
         coefficients = coefficients * jnp.asarray(scale, means.dtype)[None]
         noise = jax.random.normal(noise_key, (count, means.shape[1]), means.dtype)
@@ -154,9 +155,11 @@ class TrainedVaells:
 
 
 # Functions of their arrays alone, so that the runs of several seeds share compilations.
-_encode = jax.jit(encode_scaled, static_argnames="model")
-_decode = jax.jit(decode_scaled, static_argnames="model")
-_sample = jax.jit(sample_latents, static_argnames="model")
+_encode = jax.jit(encode, static_argnames="model")
+_decode = jax.jit(decode, static_argnames="model")
+_sample = jax.jit(
+    sample_latents, static_argnames=("num_samples", "coefficient_rate", "noise_std")
+)
 _paths = jax.jit(jax.vmap(transport_path, (None, 0, 0, None)))
 _move = jax.jit(jax.vmap(transport, (None, 0, 0)))
 
