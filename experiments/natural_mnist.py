@@ -77,7 +77,7 @@ TUNED = dataclasses.replace(
     ),
 )
 
-# A first picture in minutes: few steps, at rates ten and a hundred times as large, and
+# A first picture in minutes: few steps, at rates ten and fifty times as large, and
 # likelihoods of few digits.
 QUICK = dataclasses.replace(
     PAPER,
@@ -85,7 +85,7 @@ QUICK = dataclasses.replace(
     schedule=dataclasses.replace(PAPER.schedule, steps=2_400, warm_up_steps=1_600),
     model=dataclasses.replace(PAPER.model, latent_scale=None),
     optimizer=dataclasses.replace(
-        PAPER.optimizer, network_rate=1e-3, ramp_steps=100, operator_rate=1e-3
+        PAPER.optimizer, network_rate=1e-3, ramp_steps=100, operator_rate=5e-4
     ),
     log=LogConfig(log_every=5, save_every=400),
     evaluation=EvaluationConfig(points=0, surrogate_points=100),

@@ -135,14 +135,14 @@ def of_arrays() -> dict[str, tuple[Callable, dict[str, Any], dict[str, tuple]]]:
             {"start": (*longer, ""), "end": longer},
         ),
         "encode": (
-            lambda **k: vj.encode(p["networks"], p["params"].encoder, **k),
+            functools.partial(vj.encode, p["params"], model=p["model"]),
             {"inputs": p["batch"].inputs},
             {"inputs": ("an empty first axis",)},
         ),
         "decode": (
-            lambda **k: vj.decode(p["networks"], p["params"].decoder, **k),
+            functools.partial(vj.decode, p["params"], model=p["model"]),
             {"latents": p["pairs"]},
-            {"latents": ("an empty first axis",)},
+            {"latents": longer},
         ),
         "init_state": (
             lambda **k: start(key, **k),
@@ -156,14 +156,14 @@ def of_arrays() -> dict[str, tuple[Callable, dict[str, Any], dict[str, tuple]]]:
     }  # fmt: skip
 
 
-def loss_of(*, inputs=None, operators=None, anchors=None, labels=None, key=0, **more):
+def loss_of(*, inputs=None, labels=None, key=0, **more):
     """Evaluate the loss with one part of its arguments changed."""
     p = parts()
     batch = p["batch"]._replace(inputs=inputs) if inputs is not None else p["batch"]
     batch = batch if labels is None else batch._replace(labels=labels)
-    params = p["params"]
-    changed = {"operators": operators, "anchors": anchors}
-    params = params._replace(**{k: v for k, v in changed.items() if v is not None})
+    changed = {k: more.pop(k) for k in vj.Params._fields if k in more}
+    changed = {k: v for k, v in changed.items() if v is not None}
+    params = p["params"]._replace(**changed)
     given = {"model": p["model"], "weights": vj.LossWeights(), **more}
     key = jax.random.key(0) if isinstance(key, int) and key == 0 else key
     return vj.loss(params, key, batch, **given)
@@ -254,10 +254,12 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
             "initial_range": ((1.0, 0.0), (0.0,), (0.0, INF), 1.0, None, "ab"),
             "restart_shift": (NAN, INF, "1", None), "differentiable": ("yes", 1, None),
         }),
-        "LossWeights": (vj.LossWeights, dict.fromkeys(weights, weight)),
+        "LossWeights": (
+            vj.LossWeights,
+            {**dict.fromkeys(weights, weight), "posterior_l1": (*weight, 0.0)},
+        ),
         "Model": (functools.partial(vj.Model, p["networks"]), {
-            "latent_scale": rate, "num_samples": COUNTS, "noise_std": weight,
-            "coefficient_rate": rate, "closest_anchor": ("yes", None),
+            "num_samples": COUNTS, "noise_std": weight, "closest_anchor": ("yes", None),
             "posterior_search": (None, "global"), "prior_search": (None, {}),
         }),
         "dense_networks": (
@@ -288,7 +290,7 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
         "init_state": (
             lambda **k: start(**{"model": p["model"], "num_operators": 2, **k}),
             {"num_operators": COUNTS, "operator_std": weight, "model": (None, "m"),
-             "optimizer": (None, 1e-3)},
+             "optimizer": (None, 1e-3), "latent_scale": rate},
         ),
         "make_train_step": (
             lambda **k: step(**{**given, "phase": "joint", **k}),
@@ -296,7 +298,10 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
              "weights": (None, {"prior_l1": 1.0}), "schedule": (None, 100),
              "optimizer": (None, "adam")},
         ),
-        "loss": (loss_of, {"model": (p["networks"], "m"), "weights": (1.0, {})}),
+        "loss": (loss_of, {
+            "model": (p["networks"], "m"), "weights": (1.0, {}),
+            "latent_scale": (*rate, jnp.zeros(()), jnp.ones(3)),
+        }),
         "Schedule": (
             lambda **k: Schedule(**{"steps": 10, **k}),
             {"steps": (-1, 1.5, "9", None, NAN), "warm_up_steps": (-1, 11, 0.5),
@@ -307,6 +312,7 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
         "OptimizerOptions": (OptimizerOptions, {
             **dict.fromkeys(OptimizerOptions.__dataclass_fields__, weight),
             "beta1": (1.0, -0.1, NAN, "0.5"), "beta2": (1.0, 2.0, INF, None),
+            "operator_rate": (*weight, 0.1),
         }),
         "ImportanceOptions": (
             lambda **k: ImportanceOptions(
@@ -400,6 +406,7 @@ FLAGS = {
     "--optimizer.network-rate": ("-1", "nan"),
     "--optimizer.beta1": ("1",),
     "--weights.prior-l1": ("-1", "inf"),
+    "--weights.posterior-l1": ("0",),
     "--prior-search.solver": ("newton",),
     "--prior-search.restarts": ("0",),
     "--prior-search.initial-range": ("1", "[1,0]"),

@@ -70,7 +70,7 @@ def tfds_dir() -> pathlib.Path:
 def tiny_model():
     from vaells_jax import Model, dense_networks
 
-    return Model(dense_networks(2, 5, hidden=4), latent_scale=2.0, num_samples=3)
+    return Model(dense_networks(2, 5, hidden=4), num_samples=3)
 
 
 @pytest.fixture(scope="session")
@@ -91,4 +91,5 @@ def tiny_params(tiny_model, tiny_batch, dtype):
     as_dtype = lambda tree: jax.tree.map(lambda x: x.astype(dtype), tree)
     operators = 0.3 * jax.random.normal(keys[1], (2, 2, 2), dtype)
     anchors = jax.random.normal(keys[2], (2, 3, 5), dtype)
-    return Params(as_dtype(encoder), as_dtype(decoder), operators, anchors)
+    scale = jnp.asarray(2.0, dtype)
+    return Params(as_dtype(encoder), as_dtype(decoder), operators, anchors, scale)

@@ -47,7 +47,7 @@ def paper_figures(run: Run) -> Merits:
     with progress("mse", len(images)) as on_done:
         errors = reconstruction_errors(
             jax.random.fold_in(run.key, 0), run.trained.params, images,
-            model=run.trained.model, on_done=on_done,
+            model=run.trained.model, weights=run.config.weights, on_done=on_done,
         )  # fmt: skip
     found = {
         "mse": {
@@ -95,7 +95,7 @@ def _surrogates(run: Run, config: VaellsConfig, key: Array) -> dict[str, Any]:
             )  # fmt: skip
         settings = {
             "digits": len(batch.labels),
-            **describe(model, anchors, UNIT_WEIGHTS),
+            **describe(model, anchors, UNIT_WEIGHTS, weights),
         }
         found[name] = {
             "values": values.log_likelihood,

@@ -187,7 +187,9 @@ def test_whatever_compares_outputs_with_inputs_compares_their_shapes_first(
     importance = ImportanceOptions(0.1, 1.0, num_samples=2)
     for call in (
         lambda: loss(params, key(), batch, model=model, weights=LossWeights()),
-        lambda: reconstruction_errors(key(), params, inputs, model=model),
+        lambda: reconstruction_errors(
+            key(), params, inputs, model=model, weights=LossWeights()
+        ),
         lambda: log_marginal_likelihood(
             params, key(), batch, model=model, options=importance
         ),

@@ -124,14 +124,15 @@ def test_the_scale_that_a_run_has_chosen_comes_with_it(data, config, tmp_path):
     chosen = with_settings(config, {"model.latent_scale": None})
     plan = recipe(chosen, data)
     state = plan.start(jax.random.key(3))
-    state = state.replace(latent_scale=jnp.full_like(state.latent_scale, 2.5))
+    scaled = jnp.full_like(state.params.latent_scale, 2.5)
+    state = state.replace(params=state.params._replace(latent_scale=scaled))
     record = make_record(chosen, data)
     checkpoints = Checkpoints(tmp_path / CHECKPOINTS, record=record)
     checkpoints.save(state)
     checkpoints.close()
     claim(tmp_path, record)
     found, wanted = load_run(tmp_path), plan.trained(state)
-    assert wanted.model.latent_scale == 2.5
+    assert float(found.params.latent_scale) == 2.5
     np.testing.assert_array_equal(found.encode(data.inputs), wanted.encode(data.inputs))
     found.export(tmp_path / "model")
     again = load_run(tmp_path / "model.npz")

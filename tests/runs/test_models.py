@@ -62,16 +62,11 @@ def test_options_of_another_model_are_named():
 
 
 def test_the_static_part_is_the_configurations():
-    config = with_settings(
-        natural_mnist.PAPER, {"model.num_samples": 3, "weights.posterior_l1": 4.0}
-    )
+    config = with_settings(natural_mnist.PAPER, {"model.num_samples": 3})
     model = vaells(config, FACTS)
-    assert (model.latent_scale, model.num_samples) == (10.0, 3)
-    assert (model.noise_std, model.coefficient_rate) == (1e-3, 4.0)
+    assert (model.noise_std, model.num_samples) == (1e-3, 3)
     assert model.prior_search == config.prior_search
     assert model.posterior_search == config.posterior_search
-    chosen = with_settings(config, {"model.latent_scale": None})
-    assert vaells(chosen, FACTS).latent_scale == 1.0  # until the warm-up ends
 
 
 def test_networks_that_do_not_go_with_the_configuration(tiny_model):
@@ -100,6 +95,7 @@ def test_starts_are_those_that_the_configuration_asks_for():
     latents = plan.trained(state).encode(inputs)
     np.testing.assert_allclose(np.sqrt(np.mean(latents**2, axis=0)), 0.5, rtol=1e-3)
     assert plan.after_warm_up is None
+    assert float(state.params.latent_scale) == 1.0
     chosen = with_settings(config, {"model.latent_scale": None})
     assert recipe(chosen, data).after_warm_up is not None
     vae = recipe(baseline_config("vae", config, 9), data)

@@ -10,7 +10,7 @@ import scipy.stats
 from vaells_jax import LossWeights, transport
 from vaells_jax.evaluation.importance import ImportanceOptions, log_marginal_likelihood
 from vaells_jax.evaluation.likelihood import estimate
-from vaells_jax.model.paths import encode_scaled
+from vaells_jax.model.paths import encode
 from vaells_jax.trained.vaells import SPREAD, TrainedVaells
 
 
@@ -22,7 +22,7 @@ def trained(tiny_model, tiny_params):
 def test_codes_and_samples(trained, tiny_batch, tiny_model, tiny_params):
     inputs = tiny_batch.inputs
     latents = trained.encode(inputs)
-    wanted = encode_scaled(tiny_params.encoder, inputs, model=tiny_model)
+    wanted = encode(tiny_params, inputs, model=tiny_model)
     np.testing.assert_allclose(latents, wanted, rtol=1e-6)
     samples = trained.sample_posterior(jax.random.key(0), inputs, 50)
     assert trained.decode(samples).shape == (4, 50, 5)
@@ -32,13 +32,11 @@ def test_codes_and_samples(trained, tiny_batch, tiny_model, tiny_params):
 
 def test_widened_samples_are_those_of_another_rate_and_noise(trained, tiny_batch):
     wide = trained.widened()
-    other = dataclasses.replace(
-        trained.model,
-        coefficient_rate=0.15 * trained.model.coefficient_rate,
-        noise_std=3.0 * trained.model.noise_std,
-    )
+    rate, noise = trained.weights.posterior_l1, trained.model.noise_std
+    weights = dataclasses.replace(trained.weights, posterior_l1=0.15 * rate)
+    other = dataclasses.replace(trained.model, noise_std=3.0 * noise)
     assert pytest.approx(1.0 / 0.15) == SPREAD
-    plain = dataclasses.replace(trained, model=other)
+    plain = dataclasses.replace(trained, model=other, weights=weights)
     draw = lambda t: t.sample_posterior(jax.random.key(0), tiny_batch.inputs, 5)
     np.testing.assert_allclose(draw(wide), draw(plain), rtol=1e-4, atol=1e-6)
 

@@ -1,6 +1,5 @@
 """Reading a finished run back: the trained model, without data or experiment."""
 
-import dataclasses
 import os
 import pathlib
 from typing import Any
@@ -70,10 +69,8 @@ def load_run(
     facts = record["data"]
     static: Any
     trained: TrainedModel
-    scale = float(arrays.pop("latent_scale", 1.0))
     if isinstance(config, VaellsConfig):
         static = vaells(config, facts, networks)
-        static = dataclasses.replace(static, latent_scale=scale)
         size = config.model.latent_size
         params = from_named_arrays(Params, arrays)
         trained = TrainedVaells(static, params, config.weights, record=record)
@@ -94,8 +91,7 @@ def _from_folder(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarr
         if record is not None and checkpoints.latest_step() is not None:
             state = checkpoints.restore(None)
             checkpoints.close()
-            scale = {"latent_scale": state["latent_scale"]}
-            return record, named_arrays(state["params"]) | scale
+            return record, named_arrays(state["params"])
     raise ValueError(f"{path} holds no trained run: no checkpoint that is whole.")
 
 

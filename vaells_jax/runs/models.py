@@ -30,7 +30,7 @@ from vaells_jax.runs.run import RunData
 from vaells_jax.trained.base import TrainedModel
 from vaells_jax.trained.baseline import TrainedBaseline
 from vaells_jax.trained.vaells import TrainedVaells
-from vaells_jax.training.fit import MakeStep, choose_scale, transport_steps, with_scale
+from vaells_jax.training.fit import MakeStep, choose_scale, transport_steps
 from vaells_jax.training.step import TrainState, init_state
 
 BASELINES: dict[str, type[Baseline]] = {
@@ -92,6 +92,7 @@ def recipe(
             key, model=model, num_operators=config.model.num_operators,
             inputs=data.inputs[:2], anchors=data.anchors, optimizer=config.optimizer,
             operator_std=config.model.operator_std,
+            latent_scale=config.model.latent_scale or 1.0,
         )  # fmt: skip
         params = state.params
         if config.model.linear_start is not None:
@@ -105,13 +106,11 @@ def recipe(
         model=model, weights=config.weights, schedule=config.schedule,
         optimizer=config.optimizer, mesh=mesh,
     )  # fmt: skip
-    trained = lambda state: TrainedVaells(
-        with_scale(model, state), state.params, config.weights
-    )
+    trained = lambda state: TrainedVaells(model, state.params, config.weights)
     return Recipe(
         model, start, steps, scale,
         lambda state, batch: _vaells_loss(
-            state.params, jax.random.key(0), batch, model=with_scale(model, state),
+            state.params, jax.random.key(0), batch, model=model,
             weights=config.weights,
         ),
         trained,
@@ -155,10 +154,8 @@ def vaells(
     size = config.model.latent_size
     return Model(
         networks=_networks(config.model.networks, size, facts, own),
-        latent_scale=config.model.latent_scale or 1.0,
         num_samples=config.model.num_samples,
         noise_std=config.model.noise_std,
-        coefficient_rate=config.weights.posterior_l1,
         closest_anchor=config.model.closest_anchor,
         posterior_search=config.posterior_search,
         prior_search=config.prior_search,

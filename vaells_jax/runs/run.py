@@ -154,7 +154,7 @@ class Run:
     @property
     def latent_scale(self) -> float | None:
         """Return s of a VAELLS, None of other models."""
-        return float(self.trained.model.latent_scale) if self.is_vaells else None
+        return float(self.trained.params.latent_scale) if self.is_vaells else None
 
 
 def resolved(config: ConfigT, data: RunData) -> ConfigT:

@@ -128,10 +128,6 @@ class TrainedModel(abc.ABC):
         length = lambda offset: np.linalg.norm(np.asarray(offset), axis=-1)
         return Interpolation(paths, length(paths[:, -1] - ends), length(ends - starts))
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return all arrays by name."""
-        return named_arrays(self.params)
-
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write one `.npz` of arrays by name, and the record beside it as `.json`.
 
@@ -139,7 +135,7 @@ class TrainedModel(abc.ABC):
         """
         path = pathlib.Path(path).with_suffix(".npz")
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **self.arrays())  # type: ignore[arg-type]
+        np.savez(path, **named_arrays(self.params))  # type: ignore[arg-type]
         path.with_suffix(".json").write_text(json.dumps(self.record, indent=2) + "\n")
 
 

@@ -19,7 +19,7 @@ from vaells_jax.evaluation.importance import (
 from vaells_jax.evaluation.likelihood import estimate
 from vaells_jax.inference import InferenceOptions, infer_coefficients
 from vaells_jax.model.distributions import sample_laplace
-from vaells_jax.model.paths import Model, decode_scaled, encode_scaled, sample_latents
+from vaells_jax.model.paths import Model, decode, encode, sample_latents
 from vaells_jax.model.types import Batch, LossWeights, Params
 from vaells_jax.operators.transport import transport, transport_path
 from vaells_jax.trained.base import Latents, Points, TrainedModel, warn_of_few_samples
@@ -51,24 +51,24 @@ class TrainedVaells(TrainedModel):
 
     def encode(self, inputs: Points) -> Array:
         """Return latent means, `[n, d]`."""
-        return _encode(self.params.encoder, jnp.asarray(inputs), model=self.model)
+        return _encode(self.params, jnp.asarray(inputs), model=self.model)
 
     def decode(self, latents: Float[Array | np.ndarray, "*n d"]) -> Array:
         """Return the mean data point of each latent."""
-        return _decode(self.params.decoder, jnp.asarray(latents), model=self.model)
+        return _decode(self.params, jnp.asarray(latents), model=self.model)
 
     def sample_posterior(
         self, key: PRNGKeyArray, inputs: Points, num_samples: int = 1
     ) -> Float[Array, "n S d"]:
         """Draw latents around each data point's mean, eq. 5."""
-        model = dataclasses.replace(
-            self.model,
+        return _sample(
+            key,
+            self.params.operators,
+            self.encode(inputs),
             num_samples=num_samples,
-            coefficient_rate=self.model.coefficient_rate * self.rate_factor,
+            coefficient_rate=self.weights.posterior_l1 * self.rate_factor,
             noise_std=self.model.noise_std * self.noise_factor,
         )
-        means = self.encode(inputs)
-        return _sample(key, self.params.operators, means, model=model)
 
     def sample_prior(
         self, key: PRNGKeyArray, count: int, label: int | None = None
@@ -101,7 +101,7 @@ class TrainedVaells(TrainedModel):
         shape = (count, len(self.params.operators))
         scale = self.coefficient_scale
         if scale is None:
-            scale = np.full(shape[1], 1.0 / self.model.coefficient_rate)
+            scale = np.full(shape[1], 1.0 / self.weights.posterior_l1)
         coefficients = sample_laplace(coefficient_key, shape, 1.0)
         coefficients = coefficients * jnp.asarray(scale, means.dtype)[None]
         noise = jax.random.normal(noise_key, (count, means.shape[1]), means.dtype)
@@ -170,10 +170,6 @@ class TrainedVaells(TrainedModel):
         unit = jnp.ones((len(means), 1), means.dtype)
         alone = self.params.operators[operator : operator + 1]
         return _paths(alone, unit, means, times)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return all arrays by name, with the scale that training settled on."""
-        return super().arrays() | {"latent_scale": np.asarray(self.model.latent_scale)}
 
     def widened(self) -> "TrainedVaells":
         """Return the model with the sampling of Figs. 5 and 6: 0.15 zeta_3, 3 gamma."""
@@ -253,9 +249,11 @@ def _batch(inputs, labels=None):
 
 
 # Functions of their arrays alone, so that the runs of several seeds share compilations.
-_encode = jax.jit(encode_scaled, static_argnames="model")
-_decode = jax.jit(decode_scaled, static_argnames="model")
-_sample = jax.jit(sample_latents, static_argnames="model")
+_encode = jax.jit(encode, static_argnames="model")
+_decode = jax.jit(decode, static_argnames="model")
+_sample = jax.jit(
+    sample_latents, static_argnames=("num_samples", "coefficient_rate", "noise_std")
+)
 _paths = jax.jit(jax.vmap(transport_path, (None, 0, 0, None)))
 _move = jax.jit(jax.vmap(transport, (None, 0, 0)))
 

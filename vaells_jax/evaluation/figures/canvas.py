@@ -52,12 +52,19 @@ def new_figure(width: float, height: float, title: str, *, pad: float = 0.04) ->
 
 
 def show_tiles(axes: Axes, tiles: np.ndarray) -> None:
-    """Draw [R, C, H, W] as one image with white between the tiles; NaN is white."""
-    rows, columns, height, width = tiles.shape
-    canvas = np.ones((rows, height + _GAP, columns, width + _GAP))
-    canvas[:, :height, :, :width] = np.nan_to_num(tiles.transpose(0, 2, 1, 3), nan=1.0)
-    canvas = canvas.reshape(rows * (height + _GAP), columns * (width + _GAP))
-    canvas = canvas[:-_GAP, :-_GAP]
+    """Draw [R, C, H, W] as one image with white between the tiles; NaN is white.
+
+    A last axis of three channels is colour; of other numbers, their mean is drawn.
+    """
+    if tiles.ndim == 5 and tiles.shape[4] != 3:
+        tiles = tiles.mean(axis=4)
+    rows, columns, height, width, *colours = tiles.shape
+    canvas = np.ones((rows, height + _GAP, columns, width + _GAP, *colours))
+    canvas[:, :height, :, :width] = np.nan_to_num(tiles.swapaxes(1, 2), nan=1.0)
+    canvas = canvas.reshape(rows * (height + _GAP), columns * (width + _GAP), *colours)
+    canvas = (
+        np.clip(canvas[:-_GAP, :-_GAP], 0.0, 1.0) if colours else canvas[:-_GAP, :-_GAP]
+    )
     axes.imshow(canvas, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -84,7 +91,7 @@ def tick_tiles(
     columns: list[str] | None = None,
 ) -> None:
     """Write labels beside the rows and under the columns of tiles."""
-    _, _, height, width = shape
+    height, width = shape[2:4]
     if rows is not None:
         places = np.arange(len(rows)) * (height + _GAP) + (height - 1) / 2
         axes.set_yticks(places, rows, fontsize=TICK_SIZE)
