@@ -14,7 +14,8 @@ def blocks(path):
 def test_the_lines_for_ones_own_data_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     training, loading, _ = blocks(README)
-    assert len(training.splitlines()) <= 15 and len(loading.splitlines()) <= 10
+    assert len(training.splitlines()) <= 15
+    assert len(loading.splitlines()) <= 10
     names: dict = {}
     exec(compile(training, str(README), "exec"), names)
     assert names["samples"].shape == (100, 20)

@@ -97,7 +97,9 @@ def test_files(tmp_path):
     path = tmp_path / "mine.npz"
     np.savez(path, inputs=points(9, 3), test_inputs=points(2, 3))
     inputs, labels, test = load_npz(path)
-    assert inputs.shape == (9, 3) and labels is None and test[1] is None
+    assert inputs.shape == (9, 3)
+    assert labels is None
+    assert test[1] is None
     np.savez(path, x=points(9, 3))
     with pytest.raises(ValueError, match="must hold the array inputs.*got x"):
         load_npz(path)

@@ -49,7 +49,8 @@ def test_another_process_draws_the_same_samples(tmp_path):
 
 def test_the_best_checkpoint_by_validation_is_returned(tmp_path):
     model = train(data()[0], workdir=tmp_path, settings=SHORT)
-    lines = [json.loads(line) for line in (tmp_path / "watched.jsonl").open()]
+    text = (tmp_path / "watched.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
     best = min(lines, key=lambda line: line["validation"])
     (kept,) = (path.name for path in (tmp_path / "best").iterdir())
     assert int(kept) == best["step"]
@@ -84,18 +85,22 @@ def test_the_command_trains_and_opens_a_run(tmp_path, capsys):
     flags = [name.replace("_", "-") for name in FLAGS]
     assert main(["train", str(file), "--workdir", str(folder), *flags]) == 0
     assert main(["show", str(folder), "--export", str(tmp_path / "model")]) == 0
-    assert (folder / "samples.png").exists() and (tmp_path / "model.npz").exists()
+    assert (folder / "samples.png").exists()
+    assert (tmp_path / "model.npz").exists()
     capsys.readouterr()
-    assert main(["train"]) == 2 and "give the file first" in capsys.readouterr().err
+    assert main(["train"]) == 2
+    assert "give the file first" in capsys.readouterr().err
     assert main(["show", str(tmp_path)]) == 2
     assert "no trained run" in capsys.readouterr().err
-    assert main(["tain"]) == 2 and main(["--help"]) == 0
+    assert main(["tain"]) == 2
+    assert main(["--help"]) == 0
 
 
 def test_defaults_follow_the_datas_size():
     few = default_config(np.zeros((100, 50)) + np.arange(50.0) % 2, 1)
     many = default_config(np.random.default_rng(0).uniform(size=(4000, 28, 28, 1)), 3)
     assert (few.schedule.steps, many.schedule.steps) == (600, 6000)
-    assert few.model.networks == "dense" and many.model.networks == "convolutional"
+    assert few.model.networks == "dense"
+    assert many.model.networks == "convolutional"
     with pytest.raises(ValueError, match="no field 'model.layers'|no field 'layers'"):
         train(data()[0], workdir="nowhere", settings={"model.layers": 3})

@@ -130,7 +130,7 @@ def _operator_figure(trained, point):
 def _pairs(key, labels, count):
     """Draw pairs of different data points of one class, from classes that have two."""
     labels = np.asarray(labels)
-    draw = np.random.default_rng(int(jax.random.bits(key)))
+    draw = np.random.default_rng(int(jax.random.bits(jax.random.fold_in(key, 0))))
     sizes = np.bincount(labels)
     usable = np.flatnonzero(sizes[labels] > 1)
     if not len(usable):
