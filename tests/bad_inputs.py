@@ -300,7 +300,7 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
         ),
         "loss": (loss_of, {
             "model": (p["networks"], "m"), "weights": (1.0, {}),
-            "latent_scale": (*rate, jnp.zeros(()), jnp.ones(3)),
+            "latent_scale": (*rate, jnp.float32(0), jnp.ones(3, jnp.float32)),
         }),
         "Schedule": (
             lambda **k: Schedule(**{"steps": 10, **k}),
