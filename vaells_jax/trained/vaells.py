@@ -200,7 +200,8 @@ class TrainedVaells(TrainedModel):
         return estimate(
             self.params, jax.random.key(0) if key is None else key,
             _batch(inputs, labels), model=model,
-            anchors="all" if labels is None else "class", on_done=on_done,
+            anchors="all" if labels is None else "class", objective=self.weights,
+            on_done=on_done,
         ).log_likelihood  # fmt: skip
 
     def log_marginal_likelihood(
