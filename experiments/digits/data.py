@@ -17,6 +17,7 @@ def natural(config: RunConfig) -> RunData:
     """Load the digits and draw the anchors of each class."""
     dataset, keys = load_images(config.data.dataset), run_keys(config.seed)
     train = dataset.train
+    images = jnp.asarray(train.images)  # one copy on the device
     anchors = draw_anchors(
         keys.data,
         train.images,
@@ -25,11 +26,9 @@ def natural(config: RunConfig) -> RunData:
         per_class=config.data.anchors_per_class,
     )
     next_batch, indices = shuffled_batches(
-        train.images, train.labels, keys.order, config.data.batch_size
+        images, train.labels, keys.order, config.data.batch_size
     )
-    return RunData(
-        dataset.name, jnp.asarray(train.images), anchors, next_batch, dataset, indices
-    )
+    return RunData(dataset.name, images, anchors, next_batch, dataset, indices)
 
 
 def rotated(config: RunConfig) -> RunData:

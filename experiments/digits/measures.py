@@ -60,7 +60,9 @@ def measure(run: Run) -> Merits:
     test = run.data.source.test
     classifier = digit_classifier(run, rotated=False)
     found = common_merits(run, classifier)
-    found |= marginal_likelihood(run, inputs_of(run, test.images), test.labels)
+    count = run.config.evaluation.points
+    points = inputs_of(run, test.images[:count])
+    found |= marginal_likelihood(run, points, test.labels[:count])
     if not run.is_vaells:
         return found
     return paper_figures(run) | found | _operator_merits(run, classifier)

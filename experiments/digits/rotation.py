@@ -60,8 +60,8 @@ def measure(run: Run) -> Merits:
     classifier = digit_classifier(run, rotated=True)
     found = common_merits(run, classifier)
     if not run.is_vaells:
-        test = inputs_of(run, run.data.source.test.images)
-        return found | marginal_likelihood(run, test)
+        images = run.data.source.test.images[: run.config.evaluation.points]
+        return found | marginal_likelihood(run, inputs_of(run, images))
     return _rotation_merits(run, classifier) | found | operator_merits(run)
 
 

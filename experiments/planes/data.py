@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable
 
-import jax.numpy as jnp
 import numpy as np
 
 from vaells_jax.data.synthetic import LIFTED_DIM, NOISE_STD, ManifoldDataset
@@ -39,8 +38,7 @@ def prepare(make_data: Callable[..., ManifoldDataset], config: RunConfig) -> Run
     next_batch, indices = shuffled_batches(
         data.train.inputs, data.train.labels, keys.order, config.data.batch_size
     )
-    anchors = jnp.copy(data.anchors)  # training donates its own
-    return RunData(name, data.train.inputs, anchors, next_batch, data, indices)
+    return RunData(name, data.train.inputs, data.anchors, next_batch, data, indices)
 
 
 def with_wide_prior(run: Run) -> TrainedModel:

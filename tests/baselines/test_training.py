@@ -41,7 +41,7 @@ def train(baseline, points):
         return fit(
             jax.random.key(3), state, batch,
             schedule=dataclasses.replace(SCHEDULE, steps=steps),
-            make_step=lambda phase, state: make_step(baseline, OPTIONS), **more,
+            make_step=lambda phase: make_step(baseline, OPTIONS), **more,
         )  # fmt: skip
 
     return run
@@ -80,7 +80,7 @@ def test_training_raises_the_bound(baseline, points):
     fit(
         jax.random.key(3), state, lambda step: batch,
         schedule=dataclasses.replace(SCHEDULE, steps=300),
-        make_step=lambda phase, state: make_step(baseline, options),
+        make_step=lambda phase: make_step(baseline, options),
         on_step=lambda step, phase, m, state: losses.append(m["negative_elbo"]),
     )  # fmt: skip
     assert np.mean(losses[-20:]) < np.mean(losses[:20]) - 1.0

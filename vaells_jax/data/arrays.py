@@ -178,8 +178,7 @@ def read_points(
     Raises:
         ValueError: If kind, shape or range is not what is wanted; names it.
     """
-    if not isinstance(inputs, np.ndarray | Array):
-        inputs, labels = _items(name, inputs, labels)
+    inputs, labels = as_arrays(name, inputs, labels)
     points = np.asarray(inputs)
     if points.dtype.kind != "f" or points.ndim < 2 or points.ndim > 4:
         hint = "; divide images of bytes by 255" if points.dtype.kind in "ui" else ""
@@ -213,8 +212,21 @@ def read_points(
     return points, classes
 
 
-def _items(name, items, labels):
-    """Read a sequence of data points, or of pairs with their labels, into arrays."""
+def as_arrays(name: str, items: Any, labels: Any = None) -> tuple[Any, Any]:
+    """Read a sequence of data points, or of pairs with their labels, into arrays.
+
+    Arrays are returned as they are.
+
+    Args:
+        name: What errors call the items.
+        items: Arrays, or anything with a length and items.
+        labels: The class of each, if the items do not bring it.
+
+    Raises:
+        ValueError: If it is no such thing, or the data points differ in shape.
+    """
+    if isinstance(items, np.ndarray | Array):
+        return items, labels
     if not hasattr(items, "__len__") or not hasattr(items, "__getitem__"):
         raise ValueError(
             f"{name} must be an array, or have a length and items; got "

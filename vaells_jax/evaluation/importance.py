@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ from vaells_jax.evaluation.proposals import Generative, propose
 from vaells_jax.evaluation.samples import draw
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.paths import Model, decode
-from vaells_jax.model.types import Batch, Params
+from vaells_jax.model.types import Batch, LossWeights, Params
 from vaells_jax.networks.contract import check_outputs
 
 DECODED_AT_ONCE = 4_000
@@ -82,6 +82,16 @@ class ImportanceOptions:
         """Return the search of the largest `p(c) N(z; T(c) f(a), gamma^2 I)`."""
         l1_weight = self.coefficient_rate * self.noise_std**2
         return InferenceOptions(l1_weight=l1_weight, restarts=self.restarts)
+
+
+def objective_options(weights: LossWeights, **others: Any) -> ImportanceOptions:
+    """Take the densities of a trained objective, but for the fields that are given."""
+    own = {
+        "noise_std": weights.prior_residual**-0.5,
+        "coefficient_rate": weights.prior_l1,
+        "pixel_std": weights.reconstruction**-0.5,
+    }
+    return ImportanceOptions(**own | others)
 
 
 class ImportanceEstimate(NamedTuple):

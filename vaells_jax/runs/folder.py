@@ -10,7 +10,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import platform
 import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -91,6 +90,16 @@ def parse_record(path: pathlib.Path) -> Record:
     return record
 
 
+def trained_checkpoints(workdir: pathlib.Path) -> Checkpoints | None:
+    """Open, to read, the best checkpoint by validation, or else the newest; or None."""
+    for name in (BEST, CHECKPOINTS):
+        checkpoints = Checkpoints(workdir / name, writer=False)
+        if checkpoints.latest_step() is not None:
+            return checkpoints
+        checkpoints.close()
+    return None
+
+
 def claim(workdir: pathlib.Path, record: Record) -> None:
     """Write a run's record into its folder, or compare it with the one there.
 
@@ -163,11 +172,3 @@ def _differences(found, wanted, prefix=""):
     elif found != wanted:
         was, now = json.dumps(found), json.dumps(wanted)
         yield prefix, f"{prefix} is {was} there, {now} here"
-
-
-def describe_environment() -> Record:
-    """Return device and versions, for results."""
-    return {
-        "device": jax.devices()[0].device_kind,
-        "versions": {"python": platform.python_version(), "jax": jax.__version__},
-    }

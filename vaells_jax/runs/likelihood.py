@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
 from vaells_jax.baselines.likelihoods import Likelihood
-from vaells_jax.evaluation.importance import ImportanceOptions
+from vaells_jax.evaluation.importance import ImportanceOptions, objective_options
 from vaells_jax.runs.config import BaselineConfig, VaellsConfig
 from vaells_jax.runs.experiment import Merits
 from vaells_jax.runs.records import merit
@@ -85,12 +85,11 @@ def marginal_likelihood(
 
 def importance_options(config: VaellsConfig) -> ImportanceOptions:
     """Return a configuration's generative densities and number of samples."""
-    asked, weights = config.evaluation, config.weights
-    gamma, rate = asked.noise_std, asked.coefficient_rate
-    return ImportanceOptions(
-        noise_std=weights.prior_residual**-0.5 if gamma is None else gamma,
-        coefficient_rate=weights.prior_l1 if rate is None else rate,
-        pixel_std=weights.reconstruction**-0.5,
+    asked = config.evaluation
+    given = {"noise_std": asked.noise_std, "coefficient_rate": asked.coefficient_rate}
+    return objective_options(
+        config.weights,
         label=asked.label,
         num_samples=asked.samples,
+        **{name: value for name, value in given.items() if value is not None},
     )

@@ -14,17 +14,15 @@ from vaells_jax.model.types import Params
 from vaells_jax.networks.contract import Networks
 from vaells_jax.runs.config import BaselineConfig, VaellsConfig
 from vaells_jax.runs.folder import (
-    BEST,
-    CHECKPOINTS,
     parse_record,
     read_config,
     read_record,
+    trained_checkpoints,
 )
 from vaells_jax.runs.models import baseline, vaells
 from vaells_jax.trained.base import TrainedModel, from_named_arrays, named_arrays
 from vaells_jax.trained.baseline import TrainedBaseline
 from vaells_jax.trained.vaells import TrainedVaells
-from vaells_jax.training.checkpoints import Checkpoints
 
 
 def load_run(
@@ -85,14 +83,12 @@ def load_run(
 
 def _from_folder(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the record and the arrays of a run's best or newest checkpoint."""
-    record = read_record(path)
-    for name in (BEST, CHECKPOINTS):
-        checkpoints = Checkpoints(path / name, writer=False)
-        if record is not None and checkpoints.latest_step() is not None:
-            state = checkpoints.restore(None)
-            checkpoints.close()
-            return record, named_arrays(state["params"])
-    raise ValueError(f"{path} holds no trained run: no checkpoint that is whole.")
+    record, checkpoints = read_record(path), trained_checkpoints(path)
+    if record is None or checkpoints is None:
+        raise ValueError(f"{path} holds no trained run: no checkpoint that is whole.")
+    state = checkpoints.restore(None)
+    checkpoints.close()
+    return record, named_arrays(state["params"])
 
 
 def _check_fit(params, networks, shape, latent_size, path):

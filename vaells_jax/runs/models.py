@@ -124,7 +124,7 @@ def _baseline_recipe(config, data, networks):
         lambda key: init_baseline(
             key, data.inputs, model=model, options=config.optimizer
         ),
-        lambda phase, state: make_baseline_step(model, config.optimizer),
+        lambda phase: make_baseline_step(model, config.optimizer),
         None,
         lambda state, batch: _baseline_loss(
             state.params, jax.random.key(0), batch.inputs, model=model

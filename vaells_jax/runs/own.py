@@ -17,6 +17,7 @@ from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.training import BaselineOptions
 from vaells_jax.data.arrays import (
     ArrayDataset,
+    as_arrays,
     from_arrays,
     read_points,
     spread_anchors,
@@ -27,6 +28,7 @@ from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.types import Batch, LossWeights
 from vaells_jax.networks.contract import Networks
 from vaells_jax.networks.stock import SMALLEST
+from vaells_jax.runs.command import PARTS
 from vaells_jax.runs.config import (
     BaselineConfig,
     DataConfig,
@@ -40,9 +42,8 @@ from vaells_jax.runs.config import (
     with_settings,
 )
 from vaells_jax.runs.curves import training_figures
-from vaells_jax.runs.devices import Resources
 from vaells_jax.runs.experiment import Experiment, Merits
-from vaells_jax.runs.main import PARTS, run_model
+from vaells_jax.runs.main import run_model
 from vaells_jax.runs.records import merit
 from vaells_jax.runs.run import Run, RunData, run_keys, shuffled_batches
 from vaells_jax.trained.base import TrainedModel
@@ -102,7 +103,7 @@ def train(
     if model != "vaells":
         config = baseline_settings(model, config)
     config = with_settings(config, settings or {})
-    run, _ = run_model(experiment, config, pathlib.Path(workdir), PARTS, Resources())
+    run, _ = run_model(experiment, config, pathlib.Path(workdir), PARTS)
     return run.trained
 
 
@@ -127,6 +128,7 @@ def own_experiment(
         name: Of the data.
         command: What a user types.
     """
+    inputs, labels = as_arrays("inputs", inputs, labels)  # read once, however many runs
     split = functools.partial(from_arrays, inputs, labels, test=test, name=name)
     points, classes = read_points("inputs", inputs, labels)
     config = default_config(points, len(np.unique(classes)))
@@ -259,16 +261,16 @@ def prepare(split: Any, anchors: Any, config: RunConfig) -> RunData:
             f"anchors must have shape [{classes}, N_a, {', '.join(map(str, shape))}]; "
             f"got {list(anchors.shape)}."
         )
-    anchors = jnp.asarray(anchors)
+    inputs = jnp.asarray(train.inputs)  # one copy on the device
     next_batch, indices = shuffled_batches(
-        train.inputs, train.labels, keys.order, config.data.batch_size
+        inputs, train.labels, keys.order, config.data.batch_size
     )
     mean, scale = None, 1.0
     if len(shape) == 1:
         mean, scale = tuple(np.mean(train.inputs, 0).tolist()), _width(train.inputs)
     held = dataset.validation
     return RunData(
-        dataset.name, jnp.asarray(train.inputs), anchors, next_batch, dataset, indices,
+        dataset.name, inputs, jnp.asarray(anchors), next_batch, dataset, indices,
         class_names=dataset.class_names, mean=mean, scale=scale,
         validation=Batch(
             jnp.asarray(held.inputs[:VALIDATED]), jnp.asarray(held.labels[:VALIDATED])

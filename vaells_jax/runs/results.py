@@ -2,13 +2,14 @@
 
 import dataclasses
 import pathlib
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from vaells_jax.runs.experiment import Merits
-from vaells_jax.runs.folder import describe_environment
 from vaells_jax.runs.records import MetricsLog, write_json
 from vaells_jax.runs.run import Run
 
@@ -27,7 +28,8 @@ def report(run: Run, merits: Merits) -> None:
         "step": run.step,
         "latent_scale": run.latent_scale,
         "training_seconds": last["elapsed"] if last else None,
-        **describe_environment(),
+        "device": jax.devices()[0].device_kind,
+        "versions": {"python": platform.python_version(), "jax": jax.__version__},
         "evaluation": dataclasses.asdict(config.evaluation),
         "results": merits,
     }

@@ -15,7 +15,14 @@ from tqdm import tqdm
 from vaells_jax.networks.contract import Networks
 from vaells_jax.runs.config import BaselineConfig, RunConfig, model_name
 from vaells_jax.runs.devices import Resources
-from vaells_jax.runs.folder import BEST, CHECKPOINTS, claim, make_record, writing
+from vaells_jax.runs.folder import (
+    BEST,
+    CHECKPOINTS,
+    claim,
+    make_record,
+    trained_checkpoints,
+    writing,
+)
 from vaells_jax.runs.models import Recipe, recipe
 from vaells_jax.runs.records import MetricsLog, write_json
 from vaells_jax.runs.run import Run, RunData, binarised, resolved, run_keys
@@ -81,9 +88,12 @@ def train_or_restore(
         return Run(config, data, trained, keys.evaluation, own, step, mesh=mesh)
 
     if not train:
-        if Checkpoints(workdir / CHECKPOINTS, writer=False).latest_step() is None:
+        checkpoints = trained_checkpoints(workdir)
+        if checkpoints is None:
             raise ValueError(f"nothing to restore in {workdir}: train first.")
-        return describe(_on_one_device(_best(workdir, state), mesh))
+        state = checkpoints.restore(state)
+        checkpoints.close()
+        return describe(_on_one_device(state, mesh))
     with writing(own):
         claim(own, record)
         print(f"{config.experiment}: {summary(config, data)}; results in {own}/")
@@ -94,6 +104,8 @@ def train_or_restore(
 
         def look(state):
             """Measure a state that is saved, and keep it if it is the best."""
+            if data.validation is None and watch is None:
+                return
             step, values, kept = int(state.step), {}, state
             state = _on_one_device(state, mesh)
             if data.validation is not None and step > config.schedule.warm_up_steps:
@@ -115,9 +127,10 @@ def train_or_restore(
             look(state)  # the run was killed between the two
         if int(state.step) < config.schedule.steps:
             state = _train(plan, config, data, state, own, resources, on_save)
+        if best.latest_step() is not None:
+            state = best.restore(state)
         checkpoints.close()
         best.close()
-        state = _best(workdir, state)
     return describe(_on_one_device(state, mesh))
 
 
@@ -140,17 +153,6 @@ def own_folder(workdir: pathlib.Path, resources: Resources) -> pathlib.Path:
 
 def _on_one_device(state, mesh):
     return state if mesh is None else jax.tree.map(jnp.asarray, to_host(state))
-
-
-def _best(workdir, state):
-    """Return the best state by validation, or the newest where none is known."""
-    for name in (BEST, CHECKPOINTS):
-        checkpoints = Checkpoints(workdir / name, writer=False)
-        if checkpoints.latest_step() is not None:
-            found = checkpoints.restore(state)
-            checkpoints.close()
-            return found
-    return state
 
 
 def _watched(folder, values, step):

@@ -15,6 +15,7 @@ from vaells_jax.evaluation.importance import (
     ImportanceEstimate,
     ImportanceOptions,
     log_marginal_likelihood,
+    objective_options,
 )
 from vaells_jax.evaluation.likelihood import estimate
 from vaells_jax.inference import InferenceOptions, infer_coefficients
@@ -228,12 +229,8 @@ class TrainedVaells(TrainedModel):
             mesh: Devices that share the data points; None for one device.
         """
         if options is None:
-            options = ImportanceOptions(
-                noise_std=self.weights.prior_residual**-0.5,
-                coefficient_rate=self.weights.prior_l1,
-                pixel_std=self.weights.reconstruction**-0.5,
-                label="marginal",
-                num_samples=num_samples,
+            options = objective_options(
+                self.weights, label="marginal", num_samples=num_samples
             )
         found = log_marginal_likelihood(
             self.params, jax.random.key(0) if key is None else key,

@@ -26,8 +26,8 @@ from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Phase, Schedule, phase_at
 from vaells_jax.training.step import TrainState, TrainStep, make_train_step
 
-MakeStep = Callable[[Phase, TrainState], TrainStep]
-"""Builds the step of a phase, when it first comes, for the state it starts from."""
+MakeStep = Callable[[Phase], TrainStep]
+"""Builds the step of a phase, when it first comes."""
 
 SCALE_BATCHES = 16
 """Batches whose latents decide the latent scale."""
@@ -133,7 +133,7 @@ class _Stepper:
     def advance(self, step, state):
         """Take the step with this number, counted from 0."""
         state = self._changed(step, state)
-        return self._compiled(step, state)(state, self.key, self._batch(step))
+        return self._compiled(step)(state, self.key, self._batch(step))
 
     def failure(self, kept, step, terms, debug_nans):
         """Go to a step from a state before it, and describe what happens there.
@@ -149,7 +149,7 @@ class _Stepper:
             state, _ = self.advance(before, state)
         state = self._changed(step - 1, state)
         kept, phase = to_host(state), phase_at(step - 1, self.schedule)
-        take, batch = self._compiled(step - 1, state), self._batch(step - 1)
+        take, batch = self._compiled(step - 1), self._batch(step - 1)
         line = first_nan(take, state, self.key, batch) if debug_nans else None
         after = to_host(take(state, self.key, batch)[0])
         failure = Failure(
@@ -168,10 +168,10 @@ class _Stepper:
         batch = self.next_batch(step)
         return batch if self.mesh is None else place_batch(batch, self.mesh)
 
-    def _compiled(self, step, state):
+    def _compiled(self, step):
         phase = phase_at(step, self.schedule)
-        if phase not in self._steps:  # what is made may look at the state: that waits
-            self._steps[phase] = self.make_step(phase, state)
+        if phase not in self._steps:
+            self._steps[phase] = self.make_step(phase)
         return self._steps[phase]
 
     def _changed(self, step, state):
@@ -203,18 +203,14 @@ def transport_steps(
         optimizer: Rates.
         mesh: Devices that share each batch; None for one device.
     """
-
-    def make_step(phase: Phase, state: TrainState) -> TrainStep:
-        return make_train_step(
-            model=model,
-            weights=weights,
-            schedule=schedule,
-            optimizer=optimizer,
-            phase=phase,
-            mesh=mesh,
-        )
-
-    return make_step
+    return lambda phase: make_train_step(
+        model=model,
+        weights=weights,
+        schedule=schedule,
+        optimizer=optimizer,
+        phase=phase,
+        mesh=mesh,
+    )
 
 
 def choose_scale(
