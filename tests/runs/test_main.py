@@ -95,6 +95,9 @@ def test_the_default_folder_is_named_for_experiment_and_preset(
     assert main(PLAIN, ["--preset=quick", "--only=evaluate"]) == 2
     wanted = pathlib.Path("runs", "swiss_roll-quick")
     assert f"nothing to restore in {wanted}: train first" in capsys.readouterr().err
+    assert main(PLAIN, ["--preset=quick", "--model=vae", "--only=evaluate"]) == 2
+    wanted = pathlib.Path("runs", "swiss_roll-quick-compared", "vae")
+    assert f"nothing to restore in {wanted}: train first" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

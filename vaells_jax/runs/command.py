@@ -25,7 +25,8 @@ class Flags:
     """The flags that every command has.
 
     Attributes:
-        workdir: Folder of the run (default: runs/NAME-PRESET).
+        workdir: Folder of the run (default: runs/NAME-PRESET, of other models
+            runs/NAME-PRESET-compared).
         seed: Random seed.
         seeds: Run N seeds, from --seed on, and report their spread.
         only: Do only these parts: train,evaluate,figures.

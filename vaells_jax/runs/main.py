@@ -69,6 +69,8 @@ def run_command(
         root = flags.workdir or pathlib.Path("runs", f"{name}-table")
         experiment.table(experiment, config, root, parts, resources)
         return
+    if flags.model != "vaells":  # its results.json is not that of a run of VAELLS
+        name += "-compared"
     root = flags.workdir or pathlib.Path("runs", name)
     models = [flags.model]
     if flags.model == "all":
