@@ -75,7 +75,7 @@ def compare(names: tuple[str, str], runs: list[Run]) -> dict[str, Any]:
         (names[1], digits, "samples_of_each"),
     ):
         grids = {run.title: posterior_samples(run, images) for run in runs}
-        title = f"{name}: widened posterior samples ({runs[0].label})"
+        title = f"{name}: widened posterior samples ({runs[0].setting})"
         figures[stem] = compared_sample_grids(grids, title=title)
     return figures
 
@@ -92,7 +92,7 @@ def digits_of_each_class(run: Run, count: int = 1) -> np.ndarray:
 
 
 def _samples(run, images):
-    title = f"{_SPREAD} ({run.label})"
+    title = f"{_SPREAD if run.is_vaells else 'Widened posterior samples'} ({run.label})"
     return posterior_sample_grids(*posterior_samples(run, images), title=title)
 
 

@@ -73,7 +73,7 @@ def compare(figure: str, value_name: str, runs: list[Run]) -> dict[str, Any]:
     panels = {"ground truth": np.asarray(data.test.latents)}
     for run in runs:
         panels[run.title] = np.asarray(run.trained.encode(data.test.inputs))
-    title = f"{figure}: test points ({runs[0].label})"
+    title = f"{figure}: test points ({runs[0].setting})"
     values = _values(data, value_name)
     return {
         "embeddings": embeddings(panels, values, title=title, value_name=value_name)

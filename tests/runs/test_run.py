@@ -55,10 +55,12 @@ def test_titles_name_data_seed_and_step(data, tmp_path, unchecked):
     assert run.label == "made, seed 4, step 1,100"
     titled = dataclasses.replace(run, data=dataclasses.replace(data, title="turned"))
     assert titled.label.startswith("turned, seed 4")
+    assert titled.setting == "turned, seed 4"
     published = dataclasses.replace(run, weights="published weights", step=None)
     assert published.label == "made, published weights"
     vae = dataclasses.replace(run, config=baseline_config("vae", CONFIG, 3))
     assert (vae.model, vae.title, vae.latent_scale) == ("vae", "VAE", None)
+    assert vae.label == "VAE, made, seed 4, step 1,100"
     added = dataclasses.replace(run, config=baseline_config("laplace", CONFIG, 3))
     assert added.title == "laplace"
 

@@ -145,11 +145,16 @@ class Run:
 
     @property
     def label(self) -> str:
-        """Name data set, seed and step, or the weights' source, for titles."""
-        name = self.data.title or self.data.name
+        """Name data set, seed and step, or the weights' source, and a baseline."""
         if self.weights is not None:
-            return f"{name}, {self.weights}"
-        return f"{name}, seed {self.config.seed}, step {self.step:,}"
+            return f"{self.data.title or self.data.name}, {self.weights}"
+        model = "" if self.model == "vaells" else f"{self.title}, "
+        return f"{model}{self.setting}, step {self.step:,}"
+
+    @property
+    def setting(self) -> str:
+        """Name data set and seed, which runs that are compared have in common."""
+        return f"{self.data.title or self.data.name}, seed {self.config.seed}"
 
     @property
     def latent_scale(self) -> float | None:
