@@ -19,7 +19,7 @@ def natural(config: RunConfig) -> RunData:
     train = dataset.train
     images = jnp.asarray(train.images)  # one copy on the device
     anchors = draw_anchors(
-        keys.data,
+        keys.anchors,
         train.images,
         train.labels,
         num_classes=NUM_CLASSES,
@@ -36,12 +36,12 @@ def rotated(config: RunConfig) -> RunData:
     dataset, keys = load_images(config.data.dataset), run_keys(config.seed)
     images = jnp.asarray(dataset.train.images)
     upright, indices = shuffled_batches(
-        images, dataset.train.labels, keys.data, config.data.batch_size
+        images, dataset.train.labels, keys.order, config.data.batch_size
     )
 
     @functools.partial(jax.jit, static_argnames="num_anchors")
     def make_batch(step, num_anchors):
-        digits, key = upright(step), jax.random.fold_in(keys.order, step)
+        digits, key = upright(step), jax.random.fold_in(keys.data, step)
         inputs, anchors = rotated_digits(key, digits.inputs, num_anchors=num_anchors)
         return Batch(inputs, digits.labels, anchors if num_anchors else None)
 

@@ -239,8 +239,7 @@ def prepare(split: Any, anchors: Any, config: RunConfig) -> RunData:
         ValueError: If another data set is asked for, or anchors do not fit the data.
     """
     keys = run_keys(config.seed)
-    data_key, anchor_key = jax.random.split(keys.data)
-    dataset: ArrayDataset = split(key=data_key)
+    dataset: ArrayDataset = split(key=keys.data)
     train, classes = dataset.train, len(dataset.class_names)
     shape = train.inputs.shape[1:]
     if config.data.dataset not in (None, dataset.name):
@@ -251,7 +250,7 @@ def prepare(split: Any, anchors: Any, config: RunConfig) -> RunData:
     if anchors is None:
         choose = draw_anchors if config.data.anchors == "random" else spread_anchors
         anchors = choose(
-            anchor_key, train.inputs, train.labels, num_classes=classes,
+            keys.anchors, train.inputs, train.labels, num_classes=classes,
             per_class=config.data.anchors_per_class,
         )  # fmt: skip
     elif anchors.ndim == len(shape) + 1:

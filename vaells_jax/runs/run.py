@@ -1,6 +1,7 @@
 """A run's random keys, its data, and the trained run that is measured and drawn."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -27,30 +28,34 @@ TITLES = {
 
 
 class RunKeys(NamedTuple):
-    """The random keys of a run, one for each role.
+    """The random keys of a run, one for each role; a new role comes last.
 
     Attributes:
-        data: Of drawn data sets and of anchors.
+        data: Of drawn data sets, of their split and of the angles of turned digits.
+        anchors: Of the anchors that are drawn from the data.
         order: Of the batches' order.
+        pixels: Of binary pixels.
         start: Of the first parameters.
         steps: Of the training steps.
-        pixels: Of binary pixels.
         evaluation: Of measurements and figures.
     """
 
     data: PRNGKeyArray
+    anchors: PRNGKeyArray
     order: PRNGKeyArray
+    pixels: PRNGKeyArray
     start: PRNGKeyArray
     steps: PRNGKeyArray
-    pixels: PRNGKeyArray
     evaluation: PRNGKeyArray
 
 
 def run_keys(seed: int) -> RunKeys:
-    """Derive a run's keys from its seed."""
-    steps, start, evaluation = jax.random.split(jax.random.key(seed), 3)
-    data, order = jax.random.split(jax.random.key(seed + 1))
-    return RunKeys(data, order, start, steps, jax.random.key(seed + 2), evaluation)
+    """Derive a run's keys from its seed: `fold_in(key(seed), number of the role)`.
+
+    No key is shared by two roles or by two seeds.
+    """
+    fold = functools.partial(jax.random.fold_in, jax.random.key(seed))
+    return RunKeys(*map(fold, range(len(RunKeys._fields))))
 
 
 @dataclasses.dataclass(frozen=True)
