@@ -1,13 +1,14 @@
 """What grows with the steps of a run, and what must not."""
 
 import dataclasses
+import functools
 
 import jax
 
 from tests.training.test_fit import OPTIMIZER
 from tests.training.test_fit import SCHEDULE as SHORT
 from vaells_jax import LossWeights, init_state, make_train_step
-from vaells_jax.training.fit import fit, transport_steps
+from vaells_jax.training.fit import fit
 
 SCHEDULE = dataclasses.replace(SHORT, steps=200)
 
@@ -17,7 +18,7 @@ def test_nothing_is_left_over_and_each_phase_is_compiled_once(
 ):
     given = {"model": tiny_model, "schedule": SCHEDULE, "optimizer": OPTIMIZER}
     phases = [
-        make_train_step(**given, weights=LossWeights(), phase=phase)
+        make_train_step(phase, **given, weights=LossWeights())
         for phase in ("warm_up", "network", "operators")
     ]
     for step in phases:
@@ -29,7 +30,7 @@ def test_nothing_is_left_over_and_each_phase_is_compiled_once(
     )  # fmt: skip
     fit(
         jax.random.key(1), state, lambda step: tiny_batch, schedule=SCHEDULE,
-        make_step=transport_steps(**given, weights=LossWeights()),
+        make_step=functools.partial(make_train_step, **given, weights=LossWeights()),
         on_step=lambda *_: alive.append(len(jax.live_arrays())), save_every=50,
         save=lambda state: None,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """What many devices give is what one gives; wants JAX_NUM_CPU_DEVICES=8."""
 
+import functools
 import re
 
 import jax
@@ -21,8 +22,9 @@ from vaells_jax.sharding import (
     split,
 )
 from vaells_jax.training.checkpoints import Checkpoints
-from vaells_jax.training.fit import choose_scale, fit, transport_steps
+from vaells_jax.training.fit import fit
 from vaells_jax.training.optimizers import OptimizerOptions
+from vaells_jax.training.scale import choose_scale
 from vaells_jax.training.schedule import Schedule
 from vaells_jax.training.step import make_train_step
 
@@ -58,8 +60,8 @@ def train(tiny_model, new_state, batch):
         logged = []
         mesh = make_mesh(jax.devices()[:devices]) if devices else None
         next_batch = lambda step: batch._replace(inputs=batch.inputs + 0.01 * step)
-        steps = transport_steps(
-            model=tiny_model, weights=LossWeights(), schedule=SCHEDULE,
+        steps = functools.partial(
+            make_train_step, model=tiny_model, weights=LossWeights(), schedule=SCHEDULE,
             optimizer=OPTIMIZER, mesh=mesh,
         )  # fmt: skip
         state = fit(

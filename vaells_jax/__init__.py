@@ -27,8 +27,9 @@ from vaells_jax.runs.own import train
 from vaells_jax.trained.base import TrainedModel
 from vaells_jax.trained.baseline import TrainedBaseline
 from vaells_jax.trained.vaells import TrainedVaells
-from vaells_jax.training.fit import choose_scale, fit, transport_steps
+from vaells_jax.training.fit import fit
 from vaells_jax.training.optimizers import OptimizerOptions
+from vaells_jax.training.scale import choose_scale
 from vaells_jax.training.schedule import Schedule
 from vaells_jax.training.step import TrainState, init_state, make_train_step
 from vaells_jax.version import __version__ as __version__
@@ -77,5 +78,4 @@ __all__ = [
     "train",
     "transport",
     "transport_path",
-    "transport_steps",
 ]

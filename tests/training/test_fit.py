@@ -1,22 +1,19 @@
 import dataclasses
+import functools
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from vaells_jax import LossWeights, init_state, make_train_step
+from vaells_jax import LossWeights, init_state, loss, make_train_step
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.failure import NonFiniteLossError
-from vaells_jax.training.fit import (
-    choose_scale,
-    fit,
-    latent_magnitude,
-    to_host,
-    transport_steps,
-)
+from vaells_jax.training.fit import fit, to_host
 from vaells_jax.training.optimizers import OptimizerOptions, operator_step_state
+from vaells_jax.training.scale import choose_scale, latent_magnitude
 from vaells_jax.training.schedule import Schedule, phase_at
 
 SCHEDULE = Schedule(steps=12, warm_up_steps=3, network_steps=2, operator_steps=2)
@@ -47,8 +44,12 @@ def train(tiny_model, next_batch):
     def run(state, schedule=SCHEDULE, next_batch=next_batch, scale=False, **options):
         if scale:
             options["after_warm_up"] = choose_scale(next_batch, model=tiny_model)
-        steps = transport_steps(
-            model=tiny_model, weights=WEIGHTS, schedule=schedule, optimizer=OPTIMIZER
+        steps = functools.partial(
+            make_train_step,
+            model=tiny_model,
+            weights=WEIGHTS,
+            schedule=schedule,
+            optimizer=OPTIMIZER,
         )
         return fit(
             jax.random.key(3), state, next_batch, schedule=schedule, make_step=steps,
@@ -151,6 +152,47 @@ def test_every_leaf_moves_in_one_joint_step_and_it_is_traced_once(
     for _ in range(2):
         state, _ = step(state, jax.random.key(0), tiny_batch)
     assert step._cache_size() == 1
+
+
+def test_any_optax_transformation_moves_networks_and_anchors(
+    tiny_model, tiny_params, tiny_batch, unchecked
+):
+    given = {
+        "model": tiny_model,
+        "optimizer": OPTIMIZER,
+        "network_transform": optax.sgd(0.1),
+        "anchor_transform": optax.chain(optax.trace(0.9), optax.scale(-0.2)),
+    }
+    schedule = Schedule(steps=2, network_steps=1, operator_steps=1)
+    state = init_state(
+        jax.random.key(7), num_operators=2, inputs=tiny_batch.inputs,
+        anchors=tiny_params.anchors, **given,
+    )  # fmt: skip
+    weights = dataclasses.replace(WEIGHTS, prior_factor=schedule.network_prior_factor)
+    objective = lambda params: loss(
+        params, jax.random.fold_in(jax.random.key(0), 0), tiny_batch,
+        model=tiny_model, weights=weights,
+    )[0]  # fmt: skip
+    before, grads = to_host((state.params, jax.jit(jax.grad(objective))(state.params)))
+    for name, rate in (("encoder", 0.1), ("decoder", 0.1), ("anchors", 0.2)):
+        wanted = getattr(before, name), getattr(grads, name)
+        wanted = jax.tree.map(lambda x, g, rate=rate: x - rate * g, *wanted)
+        before = before._replace(**{name: wanted})
+    seen = []
+    fit(
+        jax.random.key(0), state, lambda step: tiny_batch,
+        schedule=dataclasses.replace(schedule, steps=1),
+        make_step=functools.partial(
+            make_train_step, weights=WEIGHTS, schedule=schedule, **given
+        ),
+        save=lambda state: seen.append(to_host(state.params)),
+    )  # fmt: skip
+    chex.assert_trees_all_close(seen[0], before, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"network_transform must be an optax.Grad"):
+        make_train_step(
+            "joint", weights=WEIGHTS, schedule=schedule,
+            **{**given, "network_transform": 1e-3},
+        )  # fmt: skip
 
 
 @pytest.fixture

@@ -30,8 +30,9 @@ from vaells_jax.runs.run import RunData
 from vaells_jax.trained.base import TrainedModel
 from vaells_jax.trained.baseline import TrainedBaseline
 from vaells_jax.trained.vaells import TrainedVaells
-from vaells_jax.training.fit import MakeStep, choose_scale, transport_steps
-from vaells_jax.training.step import TrainState, init_state
+from vaells_jax.training.fit import MakeStep
+from vaells_jax.training.scale import choose_scale
+from vaells_jax.training.step import TrainState, init_state, make_train_step
 
 BASELINES: dict[str, type[Baseline]] = {
     "vae": Vae,
@@ -102,7 +103,7 @@ def recipe(
             params = params._replace(operators=skew(params.operators))
         return state.replace(params=params)  # type: ignore[attr-defined]
 
-    steps = transport_steps(
+    steps = functools.partial(make_train_step, 
         model=model, weights=config.weights, schedule=config.schedule,
         optimizer=config.optimizer, mesh=mesh,
     )  # fmt: skip

@@ -1,7 +1,6 @@
 """The training loop: which step comes next, and what to do between steps."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from vaells_jax.checks import check_count, check_key
-from vaells_jax.model.paths import Model, encode
-from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.model.types import Batch
 from vaells_jax.sharding import place, place_batch, replicated
 from vaells_jax.training.failure import (
     Failure,
@@ -22,15 +20,11 @@ from vaells_jax.training.failure import (
     first_nan,
     not_finite,
 )
-from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Phase, Schedule, phase_at
-from vaells_jax.training.step import TrainState, TrainStep, make_train_step
+from vaells_jax.training.step import TrainState, TrainStep
 
 MakeStep = Callable[[Phase], TrainStep]
 """Builds the step of a phase, when it first comes."""
-
-SCALE_BATCHES = 16
-"""Batches whose latents decide the latent scale."""
 
 
 def fit(
@@ -58,8 +52,8 @@ def fit(
         next_batch: The batch of a step, a pure function of its number; on several
             hosts each computes the whole batch and keeps its devices' share.
         schedule: Length and phases.
-        make_step: The model's own steps, one for each phase (`transport_steps`), for
-            the same `mesh`.
+        make_step: The model's own steps, one for each phase, for the same `mesh`;
+            VAELLS's are `functools.partial(make_train_step, model=..., ...)`.
         after_warm_up: Changes the state once the warm-up is over (`choose_scale`).
         on_step: Called with step (from 1), phase, metrics as NumPy values, and the
             newest state, which may be a step further: copy what should outlive the
@@ -184,66 +178,3 @@ class _Stepper:
 def to_host(tree: Any) -> Any:
     """Copy arrays, whole on every host, to NumPy's; device buffers are free to go."""
     return jax.tree.map(np.array, jax.device_get(tree))
-
-
-def transport_steps(
-    *,
-    model: Model,
-    weights: LossWeights,
-    schedule: Schedule,
-    optimizer: OptimizerOptions,
-    mesh: Mesh | None = None,
-) -> MakeStep:
-    """Return VAELLS's steps for `fit`.
-
-    Args:
-        model: The static part of the model.
-        weights: The table's weights.
-        schedule: Phases' factors and the warm-up's length.
-        optimizer: Rates.
-        mesh: Devices that share each batch; None for one device.
-    """
-    return lambda phase: make_train_step(
-        model=model,
-        weights=weights,
-        schedule=schedule,
-        optimizer=optimizer,
-        phase=phase,
-        mesh=mesh,
-    )
-
-
-def choose_scale(
-    next_batch: Callable[[int], Batch], *, model: Model
-) -> Callable[[TrainState], TrainState]:
-    """Return what sets a state's latent scale from its encoder, for `fit`.
-
-    The function raises a NonFiniteLossError where the latents fit no scale.
-    """
-
-    def choose(state: TrainState) -> TrainState:
-        step = int(state.step)
-        numbers = range(step, step + SCALE_BATCHES)
-        batches = [np.asarray(next_batch(i).inputs) for i in numbers]
-        scale = latent_magnitude(state.params, jnp.concatenate(batches), model=model)
-        if not (math.isfinite(scale) and scale > 0):
-            raise NonFiniteLossError(
-                f"the latents' magnitude after warm-up is {scale}: no scale fits."
-            )
-        scale = jnp.asarray(scale, state.params.latent_scale.dtype)
-        params = state.params._replace(latent_scale=scale)
-        return state.replace(params=params)  # type: ignore[attr-defined]
-
-    return choose
-
-
-def latent_magnitude(
-    params: Params, inputs: Float[Array, "B ..."], *, model: Model
-) -> Float[Array, ""]:
-    """Return the root mean square of the unscaled latents' entries.
-
-    Dividing by it brings entries to a magnitude around 1, which is where Appendix B
-    wants them for the coefficient search.
-    """
-    latents = encode(params._replace(latent_scale=1.0), inputs, model=model)
-    return jnp.sqrt(jnp.mean(latents**2))

@@ -5,6 +5,7 @@ group is idle: its parameters and its state stay as they are, to the bit.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
@@ -128,8 +129,14 @@ def accept_reject_descent(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+@functools.lru_cache(maxsize=64)
 def make_optimizer(
-    options: OptimizerOptions, *, warm_up_steps: int, phase: Phase
+    options: OptimizerOptions,
+    *,
+    warm_up_steps: int,
+    phase: Phase,
+    networks: optax.GradientTransformation | None = None,
+    anchors: optax.GradientTransformation | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Build the `optax.multi_transform` of a phase; its state serves every phase.
 
@@ -137,15 +144,24 @@ def make_optimizer(
         options: Rates of the groups.
         warm_up_steps: After so many Adam steps the networks' rate drops.
         phase: Decides which groups move.
+        networks: Moves the networks, in place of Adam at the options' rates.
+        anchors: Moves the anchors, in place of plain gradient steps.
 
     Returns:
         The transformation; in phases that move the operators its update wants
         `objective=` (see `accept_reject_descent`).
     """
+    for name, given in (("network_transform", networks), ("anchor_transform", anchors)):
+        if given is not None and not isinstance(given, optax.GradientTransformation):
+            raise ValueError(
+                f"{name} must be an optax.GradientTransformation; got "
+                f"{type(given).__name__}."
+            )
     network_rate = _network_rate(options, warm_up_steps)
     groups: dict[str, Any] = {
-        "networks": optax.adam(network_rate, b1=options.beta1, b2=options.beta2),
-        "anchors": optax.sgd(options.anchor_rate),
+        "networks": networks
+        or optax.adam(network_rate, b1=options.beta1, b2=options.beta2),
+        "anchors": anchors or optax.sgd(options.anchor_rate),
         "operators": accept_reject_descent(
             options.operator_rate, options.max_operator_rate
         ),

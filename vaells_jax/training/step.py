@@ -69,6 +69,8 @@ def init_state(
     optimizer: OptimizerOptions = OptimizerOptions(),  # noqa: B008, frozen
     operator_std: float = 0.01,
     latent_scale: float = 1.0,
+    network_transform: optax.GradientTransformation | None = None,
+    anchor_transform: optax.GradientTransformation | None = None,
 ) -> TrainState:
     """Draw the state at step 0.
 
@@ -81,6 +83,9 @@ def init_state(
         optimizer: Rates of the groups.
         operator_std: Deviation of every entry of Psi.
         latent_scale: `s`; `choose_scale` sets it when the warm-up ends, if it is used.
+        network_transform: Moves the networks, in place of Adam at the options' rates.
+        anchor_transform: Moves the anchors, in place of plain gradient steps. Both must
+            be those of the steps to come (`make_train_step`).
 
     Returns:
         The state.
@@ -112,7 +117,10 @@ def init_state(
     operators = operator_std * jax.random.normal(operator_key, shape, latents.dtype)
     scale = jnp.array(latent_scale, latents.dtype)
     params = Params(encoder, decoder, operators, anchors, scale)
-    transform = make_optimizer(optimizer, warm_up_steps=0, phase="joint")
+    transform = make_optimizer(
+        optimizer, warm_up_steps=0, phase="joint", networks=network_transform,
+        anchors=anchor_transform,
+    )  # fmt: skip
     return TrainState(
         step=jnp.asarray(0, jnp.int32),
         params=params,
@@ -121,22 +129,26 @@ def init_state(
 
 
 def make_train_step(
+    phase: Phase,
     *,
     model: Model,
     weights: LossWeights,
     schedule: Schedule,
     optimizer: OptimizerOptions,
-    phase: Phase,
+    network_transform: optax.GradientTransformation | None = None,
+    anchor_transform: optax.GradientTransformation | None = None,
     mesh: Mesh | None = None,
 ) -> TrainStep:
     """Build the step of one phase: `(state, key, batch) -> (state, metrics)`.
 
     Args:
+        phase: Which groups move and which terms count.
         model: The static part of the model.
         weights: The table's weights; the phase's factors are applied here.
         schedule: Phases' factors and the warm-up's length.
         optimizer: Rates of the groups.
-        phase: Which groups move and which terms count.
+        network_transform: Moves the networks, in place of Adam at the options' rates.
+        anchor_transform: Moves the anchors, in place of plain gradient steps.
         mesh: Devices that share the batch, see `sharding.py`; None for one device.
 
     Returns:
@@ -155,20 +167,22 @@ def make_train_step(
     if not isinstance(phase, str) or phase not in get_args(Phase):
         raise ValueError(f"phase must be one of {get_args(Phase)}; got {phase!r}.")
     factors = phase_weights(phase, weights, schedule)
-    return _build_step(model, factors, optimizer, schedule.warm_up_steps, phase, mesh)
+    transform = make_optimizer(
+        optimizer, warm_up_steps=schedule.warm_up_steps, phase=phase,
+        networks=network_transform, anchors=anchor_transform,
+    )  # fmt: skip
+    return _build_step(model, factors, transform, phase, mesh)
 
 
 @functools.lru_cache(maxsize=64)
 def _build_step(
     model: Model,
     factors: LossWeights,
-    optimizer: OptimizerOptions,
-    warm_up_steps: int,
+    transform: optax.GradientTransformationExtraArgs,
     phase: Phase,
     mesh: Mesh | None,
 ) -> TrainStep:
     """Build a step once for each setting, so that runs share its compilation."""
-    transform = make_optimizer(optimizer, warm_up_steps=warm_up_steps, phase=phase)
 
     def step(state: TrainState, key: PRNGKeyArray, batch: Batch):
         key = jax.random.fold_in(key, state.step)
