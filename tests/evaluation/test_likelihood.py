@@ -99,6 +99,9 @@ def test_terms_of_the_image_agree_with_the_oracle(tiny_model, tiny_params, tiny_
     logs = np.asarray(terms.log_image + terms.log_prior - terms.log_posterior)
     wanted = scipy.special.logsumexp(logs, axis=1) - np.log(3)
     np.testing.assert_allclose(terms.log_likelihood(), wanted, rtol=1e-5)
+    weights = np.exp(logs - logs.max(axis=1, keepdims=True))
+    effective = weights.sum(axis=1) ** 2 / (weights**2).sum(axis=1)
+    np.testing.assert_allclose(terms.effective_samples(), effective, rtol=1e-3)
 
 
 def test_chunks_change_no_shape_and_few_digits(tiny_params, tiny_batch, monkeypatch):

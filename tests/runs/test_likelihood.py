@@ -86,7 +86,7 @@ def test_generative_densities_are_the_objectives_unless_asked_otherwise():
     assert importance_options(asked) == wanted
 
 
-@pytest.mark.filterwarnings("ignore:log p")
+@pytest.mark.filterwarnings("ignore:.*effective samples")
 def test_vaells_is_measured_with_its_classes(run, tiny_model, tiny_params, dtype):
     from vaells_jax.trained.vaells import TrainedVaells
 

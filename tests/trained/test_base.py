@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaells_jax.evaluation.importance import ImportanceEstimate
 from vaells_jax.trained.base import (
     TrainedModel,
     from_named_arrays,
@@ -106,8 +105,6 @@ def test_an_exported_model_is_one_file_and_its_record(name, weights, tmp_path):
 
 
 def test_few_effective_samples_are_warned_of():
-    values = np.zeros(3)
-    estimate = ImportanceEstimate(values, values, np.array([9.0, 10.0, 2.0]))
     with pytest.warns(UserWarning, match="2 of 3 data points have fewer than 10"):
-        warn_of_few_samples(estimate, 50)
-    warn_of_few_samples(estimate._replace(effective_samples=values + 10.0), 50)
+        warn_of_few_samples(np.array([9.0, 10.0, 2.0]), 50)
+    warn_of_few_samples(np.full(3, 10.0), 50)

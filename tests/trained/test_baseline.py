@@ -47,7 +47,7 @@ def test_its_prior_knows_no_classes(trained):
         trained.sample_prior(jax.random.key(1), 9, label=0)
 
 
-@pytest.mark.filterwarnings("ignore:log p")
+@pytest.mark.filterwarnings("ignore:.*effective samples")
 def test_likelihood_is_the_importance_weighted_estimate(points):
     trained = trained_baseline("vae", points)
     done = []

@@ -41,6 +41,7 @@ def test_widened_samples_are_those_of_another_rate_and_noise(trained, tiny_batch
     np.testing.assert_allclose(draw(wide), draw(plain), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*effective samples")
 def test_likelihoods_are_those_of_the_objectives_densities(trained, tiny_batch):
     inputs, labels = tiny_batch.inputs, tiny_batch.labels
     params, key = trained.params, jax.random.key(2)

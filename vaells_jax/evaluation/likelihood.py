@@ -48,8 +48,17 @@ class ImportanceTerms(NamedTuple):
 
     def log_likelihood(self) -> Float[Array, " B"]:
         """Return `log 1/S sum_s p(x|z_s) p(z_s) / q(z_s|x)` of each data point."""
-        logs = self.log_image + self.log_prior - self.log_posterior
+        logs = self._log_weights()
         return jax.nn.logsumexp(logs, axis=1) - math.log(logs.shape[1])
+
+    def effective_samples(self) -> Float[Array, " B"]:
+        """Return `(sum w)^2 / sum w^2` of each data point's S weights."""
+        logs = self._log_weights()
+        total, squared = (jax.nn.logsumexp(n * logs, axis=1) for n in (1, 2))
+        return jnp.exp(2 * total - squared)
+
+    def _log_weights(self):
+        return self.log_image + self.log_prior - self.log_posterior
 
 
 class Estimate(NamedTuple):
@@ -59,10 +68,12 @@ class Estimate(NamedTuple):
         log_likelihood: `log 1/S sum_s p(x|z_s) p(z_s) / q(z_s|x)`, with unit weights.
         elbo: Eq. 4, `1/S sum_s log p(x|z_s) + log p(z_s) - log q(z_s|x)`, with the
             weights and the anchors of the training.
+        effective_samples: `(sum w)^2 / sum w^2` of the likelihood's weights, of S.
     """
 
     log_likelihood: Float[np.ndarray, " B"]
     elbo: Float[np.ndarray, " B"]
+    effective_samples: Float[np.ndarray, " B"]
 
 
 def importance_terms(
@@ -152,7 +163,7 @@ def estimate(
         mesh: Devices that share the data points; None for one device.
 
     Returns:
-        Both for each data point, in nats, with the constant of log p(x|z).
+        All for each data point, in nats with the constant of log p(x|z).
 
     Raises:
         ValueError: If the batch is empty or does not fit the parameters, or `anchors`
@@ -239,7 +250,7 @@ def _estimate(params, key, batch, *, model, weights, objective, closest):
         + jnp.mean(prior, axis=1)
         - jnp.mean(log_posteriors(params.operators, paths, objective), axis=1)
     )
-    return terms.log_likelihood(), elbo
+    return terms.log_likelihood(), elbo, terms.effective_samples()
 
 
 def _combine(closest):

@@ -158,13 +158,15 @@ def from_named_arrays(kind: type, arrays: Mapping[str, np.ndarray]) -> Any:
     return kind(**jax.tree.map(jnp.asarray, fields), **missing)
 
 
-def warn_of_few_samples(estimate: ImportanceEstimate, num_samples: int) -> None:
-    """Warn where weights are so uneven that the estimate is a loose bound."""
-    few = estimate.effective_samples < FEW_SAMPLES
+def warn_of_few_samples(
+    effective_samples: Float[np.ndarray, " B"], num_samples: int
+) -> None:
+    """Warn where weights are so uneven that an estimate rests on a few of them."""
+    few = effective_samples < FEW_SAMPLES
     if np.any(few):
         warnings.warn(
-            f"log p(x): {np.sum(few)} of {len(few)} data points have fewer than "
-            f"{FEW_SAMPLES} effective samples of {num_samples}; their estimates are "
-            "loose lower bounds. More samples tighten them.",
+            f"{np.sum(few)} of {len(few)} data points have fewer than {FEW_SAMPLES} "
+            f"effective samples of {num_samples}; their estimates are likely to be too "
+            "low. More samples tighten them.",
             stacklevel=3,
         )

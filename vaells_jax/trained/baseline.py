@@ -80,7 +80,7 @@ class TrainedBaseline(TrainedModel):
             self.params, jax.random.key(0) if key is None else key, inputs,
             model=self.model, num_samples=num_samples, on_done=on_done,
         )  # fmt: skip
-        warn_of_few_samples(found, num_samples)
+        warn_of_few_samples(found.effective_samples, num_samples)
         return found
 
 

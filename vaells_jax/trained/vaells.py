@@ -196,14 +196,19 @@ class TrainedVaells(TrainedModel):
             num_samples: Importance samples of each.
             key: Random key; None for one that is always the same.
             on_done: Called with the number of data points done, after each part.
+
+        Warns:
+            UserWarning: If some have few effective samples.
         """
         model = dataclasses.replace(self.model, num_samples=num_samples)
-        return estimate(
+        found = estimate(
             self.params, jax.random.key(0) if key is None else key,
             _batch(inputs, labels), model=model,
             anchors="all" if labels is None else "class", objective=self.weights,
             on_done=on_done,
-        ).log_likelihood  # fmt: skip
+        )  # fmt: skip
+        warn_of_few_samples(found.effective_samples, num_samples)
+        return found.log_likelihood
 
     def log_marginal_likelihood(
         self,
@@ -237,7 +242,7 @@ class TrainedVaells(TrainedModel):
             _batch(inputs, labels), model=self.model, options=options, on_done=on_done,
             mesh=mesh,
         )  # fmt: skip
-        warn_of_few_samples(found, options.num_samples)
+        warn_of_few_samples(found.effective_samples, options.num_samples)
         return found
 
 
