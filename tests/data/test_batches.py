@@ -97,7 +97,7 @@ def test_small_classes_repeat_their_examples_in_turn(method):
         ({"per_class": 0}, "per_class must be an integer of at least 1; got 0"),
         ({"per_class": True}, "per_class must be an integer"),
         ({"num_classes": 2}, "labels must be 0 to 1; got 0 to 2"),
-        ({"num_classes": 4}, "class 3 is empty"),
+        ({"num_classes": 4}, "got none of class 3"),
         ({"num_classes": 0}, "num_classes must be an integer of at least 1; got 0"),
         ({"method": "far"}, "method must be 'random' or 'spread'; got 'far'"),
         ({"features": np.zeros((3, 2))}, "one for each of 17 inputs; got 3"),

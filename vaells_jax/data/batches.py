@@ -81,7 +81,9 @@ def draw_anchors(
     for label in range(num_classes):
         members = order[classes[order] == label]
         if not len(members):
-            raise ValueError(f"labels must have every class; class {label} is empty.")
+            raise ValueError(
+                f"labels must have examples of every class; got none of class {label}."
+            )
         if method == "spread":
             members = members[_farthest_points(np.asarray(points)[members], per_class)]
         chosen.append(np.resize(members, per_class))
