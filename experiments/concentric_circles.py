@@ -34,7 +34,7 @@ PAPER = VaellsConfig(
     experiment="concentric_circles",
     preset="paper",
     schedule=Schedule(steps=4_000, network_steps=0, operator_steps=0),
-    data=DataConfig(anchors_per_class=3, batch_size=30),
+    data=DataConfig(anchors="given", anchors_per_class=3, batch_size=30),
     model=ModelConfig(
         networks="dense",
         latent_size=2,

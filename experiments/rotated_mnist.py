@@ -30,7 +30,7 @@ PAPER = VaellsConfig(
         network_prior_factor=1e-4,
         operator_reconstruction_factor=1e-4,
     ),
-    data=DataConfig(anchors_per_class=10, batch_size=32),
+    data=DataConfig(anchors="given", anchors_per_class=10, batch_size=32),
     model=ModelConfig(latent_size=10, num_operators=1, latent_scale=10.0),
     weights=LossWeights(
         reconstruction=1.0,

@@ -35,7 +35,7 @@ PAPER = VaellsConfig(
         network_prior_factor=0.01,
         operator_reconstruction_factor=0.001,
     ),
-    data=DataConfig(anchors_per_class=4, batch_size=30),
+    data=DataConfig(anchors="given", anchors_per_class=4, batch_size=30),
     model=ModelConfig(
         networks="dense", latent_size=2, num_operators=1, latent_scale=1.0
     ),

@@ -343,7 +343,7 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
                 key, np.zeros((6, 2)), np.array([0, 1] * 3),
                 **{"num_classes": 2, "per_class": 2, **k},
             ),
-            {"per_class": (0, -1, 4, 1.5, None), "num_classes": (0, -1, "2")},
+            {"per_class": (0, -1, 1.5, None), "num_classes": (0, -1, "2")},
         ),
         "load_images": (
             lambda **k: load_images(**k), {"name": ("minst", "", "MNIST")}

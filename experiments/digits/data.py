@@ -5,12 +5,17 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from vaells_jax.data.batches import draw_anchors
 from vaells_jax.data.images import NUM_CLASSES, load_images
 from vaells_jax.data.rotation import rotated_digits
 from vaells_jax.model.types import Batch
 from vaells_jax.runs.config import RunConfig, VaellsConfig
-from vaells_jax.runs.run import RunData, run_keys, shuffled_batches
+from vaells_jax.runs.run import (
+    RunData,
+    anchors_of,
+    check_given_anchors,
+    run_keys,
+    shuffled_batches,
+)
 
 
 def natural(config: RunConfig) -> RunData:
@@ -18,13 +23,7 @@ def natural(config: RunConfig) -> RunData:
     dataset, keys = load_images(config.data.dataset), run_keys(config.seed)
     train = dataset.train
     images = jnp.asarray(train.images)  # one copy on the device
-    anchors = draw_anchors(
-        keys.anchors,
-        train.images,
-        train.labels,
-        num_classes=NUM_CLASSES,
-        per_class=config.data.anchors_per_class,
-    )
+    anchors = anchors_of(config, keys.anchors, train.images, train.labels, NUM_CLASSES)
     next_batch, indices = shuffled_batches(
         images, train.labels, keys.order, config.data.batch_size
     )
@@ -33,6 +32,7 @@ def natural(config: RunConfig) -> RunData:
 
 def rotated(config: RunConfig) -> RunData:
     """Load the digits; a step's batch turns its own and makes their anchors."""
+    check_given_anchors(config)
     dataset, keys = load_images(config.data.dataset), run_keys(config.seed)
     images = jnp.asarray(dataset.train.images)
     upright, indices = shuffled_batches(

@@ -7,7 +7,13 @@ import numpy as np
 
 from vaells_jax.data.synthetic import LIFTED_DIM, NOISE_STD, ManifoldDataset
 from vaells_jax.runs.config import RunConfig
-from vaells_jax.runs.run import Run, RunData, run_keys, shuffled_batches
+from vaells_jax.runs.run import (
+    Run,
+    RunData,
+    check_given_anchors,
+    run_keys,
+    shuffled_batches,
+)
 from vaells_jax.trained.base import TrainedModel
 from vaells_jax.trained.vaells import TrainedVaells
 
@@ -33,6 +39,7 @@ def prepare(make_data: Callable[..., ManifoldDataset], config: RunConfig) -> Run
             f"--dataset: {name} draws its own data, {name!r}; got "
             f"{config.data.dataset!r}."
         )
+    check_given_anchors(config)
     keys = run_keys(config.seed)
     data = make_data(keys.data, num_anchors=config.data.anchors_per_class)
     next_batch, indices = shuffled_batches(

@@ -28,15 +28,14 @@ class DataConfig:
 
     Attributes:
         dataset: Name of the data set, or None for the experiment's own choice.
-        anchors: Where anchors come from: "random" examples of each class, examples
-            "spread" over each class, "given" with the data, or made for each of the
-            "examples" of a batch.
+        anchors: "random" examples of each class, examples "spread" over each class, or
+            "given" with the data.
         anchors_per_class: N_a.
         batch_size: Examples of a step.
     """
 
     dataset: str | None = None
-    anchors: Literal["random", "spread", "given", "examples"] = "random"
+    anchors: Literal["random", "spread", "given"] = "random"
     anchors_per_class: int = 8
     batch_size: int = 32
 

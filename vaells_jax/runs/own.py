@@ -19,9 +19,7 @@ from vaells_jax.data.arrays import (
     as_arrays,
     from_arrays,
     read_points,
-    spread_anchors,
 )
-from vaells_jax.data.batches import draw_anchors
 from vaells_jax.evaluation.overview import overview_figures, overview_merits
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.types import Batch, LossWeights
@@ -44,7 +42,7 @@ from vaells_jax.runs.curves import training_figures
 from vaells_jax.runs.experiment import Experiment, Merits
 from vaells_jax.runs.main import run_model
 from vaells_jax.runs.records import merit
-from vaells_jax.runs.run import Run, RunData, run_keys, shuffled_batches
+from vaells_jax.runs.run import Run, RunData, anchors_of, run_keys, shuffled_batches
 from vaells_jax.trained.base import TrainedModel
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
@@ -247,11 +245,7 @@ def prepare(split: Any, anchors: Any, config: RunConfig) -> RunData:
             f"{config.data.dataset!r}."
         )
     if anchors is None:
-        choose = draw_anchors if config.data.anchors == "random" else spread_anchors
-        anchors = choose(
-            keys.anchors, train.inputs, train.labels, num_classes=classes,
-            per_class=config.data.anchors_per_class,
-        )  # fmt: skip
+        anchors = anchors_of(config, keys.anchors, train.inputs, train.labels, classes)
     elif anchors.ndim == len(shape) + 1:
         anchors = anchors[..., None]  # grey images, as the inputs
     if anchors.shape[:1] + anchors.shape[2:] != (classes, *shape):

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Array, PRNGKeyArray
 
-from vaells_jax.data.batches import batch_indices, binarise
+from vaells_jax.data.batches import batch_indices, binarise, draw_anchors
 from vaells_jax.model.types import Batch
 from vaells_jax.runs.config import RunConfig, model_name
 from vaells_jax.trained.base import TrainedModel
@@ -171,6 +172,38 @@ def resolved(config: ConfigT, data: RunData) -> ConfigT:
     """Put the name of the data that were loaded into a configuration."""
     named = dataclasses.replace(config.data, dataset=data.name)
     return dataclasses.replace(config, data=named)
+
+
+def anchors_of(
+    config: RunConfig,
+    key: PRNGKeyArray,
+    inputs: Array | np.ndarray,
+    labels: Array | np.ndarray,
+    num_classes: int,
+) -> Array:
+    """Choose the anchors among the examples of each class, as a configuration asks.
+
+    Raises:
+        ValueError: If it asks for anchors that come with the data.
+    """
+    if config.data.anchors == "given":
+        raise ValueError(
+            "--data.anchors must be random or spread here: no anchors come with the "
+            "data; got given."
+        )
+    return draw_anchors(
+        key, inputs, labels, config.data.anchors_per_class,
+        num_classes=num_classes, method=config.data.anchors,
+    )  # fmt: skip
+
+
+def check_given_anchors(config: RunConfig) -> None:
+    """Raise a ValueError where others than the data's own anchors are asked for."""
+    if config.data.anchors != "given":
+        raise ValueError(
+            f"--data.anchors must be given: {config.experiment} makes its own; got "
+            f"{config.data.anchors}."
+        )
 
 
 def binarised(
