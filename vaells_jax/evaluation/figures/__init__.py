@@ -4,6 +4,11 @@ No pyplot and no global state: a figure is an object that `save_figure` writes. 
 are those of Okabe and Ito, told apart by colour-blind eyes and in grey print.
 """
 
+try:
+    import matplotlib  # noqa: F401
+except ImportError as error:
+    raise ImportError("Figures need matplotlib: pip install matplotlib") from error
+
 from vaells_jax.evaluation.figures.canvas import save_figure
 from vaells_jax.evaluation.figures.curves import (
     compared_curves,
@@ -18,11 +23,13 @@ from vaells_jax.evaluation.figures.images import (
     posterior_sample_grids,
     reconstruction_grid,
 )
+from vaells_jax.evaluation.figures.latent_map import latent_map
 
 __all__ = [
     "compared_curves",
     "compared_sample_grids",
     "image_rows",
+    "latent_map",
     "operator_eigenvalues",
     "operator_magnitudes",
     "operator_path_rows",
