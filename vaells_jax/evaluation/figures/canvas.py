@@ -135,10 +135,12 @@ def show_tiles(axes: Axes, tiles: np.ndarray) -> None:
     curves = np.stack([along * width, (1.0 - vectors) * height], axis=2)
     if size[0] == 2:
         others = curves[:: 1 + len(curves) // 150] + corners[:, None, None]
-        axes.scatter(*others.reshape(-1, 2).T, s=1.2, color=GREY, alpha=0.4, lw=0)
+        x, y = others.reshape(-1, 2).T
+        axes.scatter(x, y, s=1.2, color=GREY, alpha=0.4, lw=0)
     curves = curves + corners[:, None]
     if size[0] <= 2:
-        axes.scatter(*curves.reshape(-1, 2).T, s=14, color=BLUE, zorder=3, lw=0)
+        x, y = curves.reshape(-1, 2).T
+        axes.scatter(x, y, s=14, color=BLUE, zorder=3, lw=0)
     else:
         axes.add_collection(LineCollection(list(curves), colors=BLUE, lw=0.8))
 

@@ -79,12 +79,12 @@ def latent_map(
         order = np.argsort(np.argsort([-len(part) for part in parts]))
         for i, part in enumerate(parts):
             axes.scatter(
-                *part.T, s=9, color=colours[i], marker=_MARKERS[i % len(_MARKERS)],
+                part[:, 0], part[:, 1], s=9, color=colours[i], marker=_MARKERS[i % len(_MARKERS)],
                 alpha=0.7, lw=0, label=listed[i], zorder=2 + order[i] / len(parts),
             )  # fmt: skip
     if len(marks):
         axes.scatter(
-            *marks.T, s=34, marker="X", color="white", edgecolors="black", lw=0.8,
+            marks[:, 0], marks[:, 1], s=34, marker="X", color="white", edgecolors="black", lw=0.8,
             label="anchors", zorder=4, clip_on=False,
         )  # fmt: skip
     axes.set_xlabel(axis_names[0], fontsize=LABEL_SIZE)
@@ -96,8 +96,10 @@ def latent_map(
         ticks.set_yticklabels([names[i] for i in places], fontsize=TICK_SIZE)
     handles, texts = axes.get_legend_handles_labels()
     if handles:
-        place = "outside right upper" if few else "outside lower center"
-        figure.legend(handles, texts, loc=place, fontsize=TICK_SIZE)
+        figure.legend(
+            handles, texts, fontsize=TICK_SIZE,
+            loc="outside right upper" if few else "outside lower center",
+        )  # fmt: skip
     return figure
 
 

@@ -64,14 +64,14 @@ def embeddings(
         points = np.asarray(points)
         shown = _draw_points(axes, points, values, value_name, class_names)
         _frame(axes, points, name)
-    if shown is None:
+    if shown is None and np.ptp(values):
         # Below: on small panels it would hide points.
         handles, labels = all_axes[0].get_legend_handles_labels()
         figure.legend(
             handles, labels, loc="outside lower center", ncols=len(labels),
             fontsize=TICK_SIZE,
         )  # fmt: skip
-    else:
+    elif shown is not None:
         bar = figure.colorbar(shown, ax=all_axes, shrink=0.8)
         bar.set_label(value_name, fontsize=LABEL_SIZE)
         bar.ax.tick_params(labelsize=TICK_SIZE)
@@ -116,14 +116,19 @@ def operator_orbits(
 
 
 def anchor_samples(
-    samples: Float[Array | np.ndarray, "a s 2"], anchors: Plane, *, title: str
+    samples: Float[Array | np.ndarray, "a s 2"],
+    anchors: Plane,
+    *,
+    title: str,
+    name: str = "anchor",
 ) -> Figure:
-    """Show latents sampled from the prior around each anchor: Figs. 3b and 9a.
+    """Show points sampled around each anchor or other centre: Figs. 3b and 9a.
 
     Args:
         samples: of each anchor.
         anchors: encoded anchors, drawn large in their samples' colours.
         title: the figure's title.
+        name: what the anchors are.
 
     Returns:
         The figure with one axes.
@@ -155,7 +160,7 @@ def anchor_samples(
             anchor[0], anchor[1], s=75, marker=marker, color=colour, zorder=3,
             edgecolors="black", label=f"{index + 1}",
         )  # fmt: skip
-    axes.legend(title="anchor", fontsize=TICK_SIZE, title_fontsize=TICK_SIZE)
+    axes.legend(title=name, fontsize=TICK_SIZE, title_fontsize=TICK_SIZE)
     _frame(axes, samples.reshape(-1, 2), "")
     return figure
 
@@ -215,11 +220,12 @@ def _draw_points(axes, points, values, value_name, class_names):
     if not np.issubdtype(values.dtype, np.integer):
         return axes.scatter(*points.T, c=values, s=8, cmap="viridis", linewidths=0)
     for label in np.unique(values):
-        name = f"{value_name} {label + 1}"
+        named = label < len(class_names)
+        name = class_names[label] if named else f"{value_name} {label + 1}"
         axes.scatter(
             *points[values == label].T, s=9, linewidths=0,
             marker=_MARKERS[label % len(_MARKERS)],
-            color=PALETTE[label % len(PALETTE)], label=class_names[label] if label < len(class_names) else name,
+            color=PALETTE[label % len(PALETTE)], label=name,
         )  # fmt: skip
     return None
 

@@ -1,0 +1,327 @@
+"""A general overview of a trained model on data of any kind: measures and figures.
+
+Nothing here knows a model's name. A model has functions of whole batches: `encode`,
+`decode`, `reconstruct`, `sample_posterior`, `sample_prior`, `interpolate`, `widened`
+and `log_marginal_likelihood`; one with operators has `path` and `params.operators`
+too, and `params.anchors`, by class, or None where it cannot sample its prior.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+from matplotlib.figure import Figure
+
+from vaells_jax.evaluation.figures import (
+    image_rows,
+    latent_map,
+    operator_eigenvalues,
+    operator_path_rows,
+    posterior_sample_grids,
+    reconstruction_grid,
+)
+from vaells_jax.evaluation.figures.planes import (
+    anchor_samples,
+    embeddings,
+    inferred_paths,
+    operator_orbits,
+)
+from vaells_jax.evaluation.structure import spectrum, straight_path
+
+NUM_LIKELIHOODS, LIKELIHOOD_SAMPLES = 100, 1000
+"""Data points whose log p(x) is estimated, and the importance samples of each."""
+NUM_PAIRS = 50
+"""Pairs of data points whose paths are measured."""
+MAP_POINTS = 2_000
+"""Data points of the latent map, drawn at random from larger sets."""
+_PART = 128  # data points that are evaluated at once, which bounds the memory
+_ROWS, _STEPS, _MOST_OPERATORS = 3, 9, 8
+
+Inputs = Float[Array | np.ndarray, "n ..."]
+Labels = Int[Array | np.ndarray, " n"]
+
+
+def overview_merits(
+    trained: Any, key: PRNGKeyArray, inputs: Inputs, labels: Labels | None = None
+) -> dict[str, tuple[Any, str]]:
+    """Measure a trained model on test data.
+
+    Args:
+        trained: The model.
+        key: Random key.
+        inputs: Test data.
+        labels: Their classes, within which paths are measured.
+
+    Returns:
+        A value and its meaning by name.
+
+    Raises:
+        ValueError: If there are no data points, or labels of another number.
+    """
+    inputs, classes = _checked(inputs, labels)
+    pair_key, likelihood_key = jax.random.split(key)
+
+    def errors(part):
+        squared = (np.asarray(trained.reconstruct(part)) - part) ** 2
+        return squared.reshape(len(part), -1).mean(axis=1)
+
+    error = float(np.mean(_in_parts(errors, inputs)))
+    variance = float(np.mean(np.var(inputs, axis=0)))
+    merits: dict[str, tuple[Any, str]] = {
+        "reconstruction_mse": (error, "mean squared error of a value, in its units^2"),
+        "variance_explained": (
+            1.0 - error / variance if variance > 0 else float("nan"),
+            "1 - mean squared error / variance of a value: 1 is perfect",
+        ),
+    }
+    if getattr(trained.params, "operators", None) is not None:
+        merits |= _operator_merits(trained.params.operators)
+        first, last = _pairs(pair_key, classes)[:NUM_PAIRS].T
+        if len(first):
+            found = trained.interpolate(inputs[first], inputs[last], 2)
+            gaps = np.asarray(found.gap) / np.maximum(np.asarray(found.distance), 1e-12)
+            merits["path_gap"] = (
+                float(np.median(gaps)),
+                f"median over {len(gaps)} pairs of one class: distance of a path's end "
+                "from its goal / distance of the pair, in latent space",
+            )
+    if _has_prior(trained):
+        found = trained.log_marginal_likelihood(
+            inputs[:NUM_LIKELIHOODS], num_samples=LIKELIHOOD_SAMPLES,
+            key=likelihood_key, on_done=None,
+        )  # fmt: skip
+        count = len(found.log_likelihood)
+        merits["log_likelihood"] = (
+            float(np.mean(found.log_likelihood)),
+            f"estimated log p(x) in nats, mean over the first {count} data points",
+        )
+        merits["effective_samples"] = (
+            float(np.median(found.effective_samples)),
+            f"of {LIKELIHOOD_SAMPLES} importance samples, median over the same: where "
+            "few, log p(x) is larger than estimated",
+        )
+    return merits
+
+
+def overview_figures(
+    trained: Any,
+    key: PRNGKeyArray,
+    inputs: Inputs,
+    labels: Labels | None = None,
+    class_names: Sequence[str] = (),
+) -> dict[str, Figure]:
+    """Draw a trained model: what it makes of test data, its samples and its paths.
+
+    Args:
+        trained: The model.
+        key: Random key.
+        inputs: Test data: images, in [0, 1] or else scaled to it, or vectors.
+        labels: Their classes.
+        class_names: Of class 0, 1 and so on.
+
+    Returns:
+        Figures by name.
+
+    Raises:
+        ValueError: If there are no data points, labels of another number, or data
+            points that are neither images nor vectors.
+    """
+    inputs, classes = _checked(inputs, labels)
+    prior_key, near_key, wide_key, pair_key = jax.random.split(key, 4)
+    # The same data points whatever the key, so that models can be compared.
+    drawn = np.random.default_rng(0).permutation(len(inputs))[:MAP_POINTS]
+    inputs, classes = inputs[drawn], classes[drawn]
+    plane = inputs.shape[1:] == (2,)
+    in_range = _unit_range(inputs)
+    decode = lambda z: in_range(trained.decode(z))
+    latents = _in_parts(trained.encode, inputs)
+    order = _balanced(classes)[: 6 if plane else 10]
+    data, centres = in_range(inputs), decode(latents[order])
+    anchors = getattr(trained.params, "anchors", None)
+    names = [_name(c, class_names) for c in range(int(classes.max()) + 1)]
+
+    title = "Test data and reconstructions"
+    if plane:
+        # So many classes that no legend holds them are a scale of colours.
+        many = len(np.unique(classes)) > 10
+        figure = embeddings(
+            {"test data": data, "reconstructions": decode(latents)},
+            classes.astype(float) if many else classes, title=title,
+            value_name="class", class_names=names,
+        )  # fmt: skip
+    else:
+        figure = reconstruction_grid(data[order], centres, title=title)
+    figures = {"reconstructions": figure}
+
+    title = "Test data and prior samples"
+    if plane and _has_prior(trained):
+        found = decode(trained.sample_prior(prior_key, len(data)))
+        figures["prior_samples"] = embeddings(
+            {"test data": data, "prior samples": found},
+            np.zeros(len(data), int), title=title, value_name="",
+        )  # fmt: skip
+    elif _has_prior(trained):
+        by_class = labels is not None and anchors is not None and len(names) <= 10
+        rows = names if by_class else [f"samples {i}" for i in range(1, 5)]
+        found = {"test data": data[order]}
+        keys = jax.random.split(prior_key, len(rows))
+        for c, (name, row_key) in enumerate(zip(rows, keys, strict=True)):
+            label = c if by_class else None
+            found[name] = decode(trained.sample_prior(row_key, len(order), label))
+        figures["prior_samples"] = image_rows(found, title=title)
+
+    for kind, model, sample_key in (
+        ("posterior", trained, near_key),
+        ("widened", trained.widened(), wide_key),
+    ):
+        around = model.sample_posterior(sample_key, inputs[order], 48 if plane else 8)
+        title = f"{kind.capitalize()} samples around test data"
+        if plane:
+            figure = anchor_samples(
+                decode(around), centres, title=title, name="data point"
+            )
+        else:
+            figure = posterior_sample_grids(centres, decode(around), title=title)
+        figures[f"{kind}_samples"] = figure
+
+    pairs = _pairs(pair_key, classes)
+    pairs = pairs[_balanced(classes[pairs[:, 0]])[:_ROWS]]
+    if len(pairs):
+        figures["interpolations"] = _interpolations(
+            trained, inputs, latents, pairs, in_range
+        )
+    if getattr(trained.params, "operators", None) is not None:
+        figures |= _operator_figures(trained, inputs, latents, order[:_ROWS], decode)
+    if anchors is not None:
+        anchors = trained.encode(anchors.reshape(-1, *inputs.shape[1:]))
+    figures["latent_map"] = latent_map(
+        latents, None if labels is None else classes, anchors=anchors,
+        class_names=class_names, title="Latents of test data",
+    )  # fmt: skip
+    return figures
+
+
+def _interpolations(trained, inputs, latents, pairs, in_range):
+    """Draw the model's paths between pairs of data points, and straight ones."""
+    first, last = pairs.T
+    times = np.linspace(0.0, 1.0, _STEPS, dtype=latents.dtype)
+    straight = straight_path(latents[first], latents[last], times)
+    found = trained.interpolate(inputs[first], inputs[last], _STEPS).latents
+    both = np.stack([np.asarray(found), straight], axis=1)
+    both = in_range(trained.decode(both))
+    if inputs.shape[1:] == (2,):
+        title = "Paths between test data: the model's (left), straight (right)"
+        return inferred_paths(inputs, both.reshape(-1, _STEPS, 2), title=title)
+    rows = {}
+    for i, (ends, paths) in enumerate(zip(in_range(inputs[pairs]), both, strict=True)):
+        for kind, path in zip(("model", "straight"), paths, strict=True):
+            rows[f"{i + 1}, {kind}"] = np.stack([ends[0], *path, ends[1]])
+    title = "Paths between pairs of test data, which stand at both ends"
+    return image_rows(rows, title=title)
+
+
+def _operator_figures(trained, inputs, latents, chosen, decode):
+    """Draw the largest operators' paths, and all operators' eigenvalues."""
+    operators = np.asarray(trained.params.operators)
+    largest = np.argsort(-spectrum(operators).norms)[:_MOST_OPERATORS]
+    sweeps = _sweeps(operators[largest], latents)
+    names = [f"Operator {m + 1}" for m in largest]
+    moved = [
+        decode(trained.path(inputs[chosen], int(m), sweep))
+        for m, sweep in zip(largest, sweeps, strict=True)
+    ]
+    paths, title = np.stack(moved), "Paths along each operator"
+    if inputs.shape[1:] == (2,):
+        figure = operator_orbits(inputs, paths, title=title, names=names)
+    else:
+        figure = operator_path_rows(paths, sweeps, title=title, names=names)
+    values = operator_eigenvalues(operators, title="Operator eigenvalues")
+    return {"operator_paths": figure, "operator_eigenvalues": values}
+
+
+def _sweeps(operators, latents):
+    """Return coefficients that move a typical latent by its own length, `[M, T]`."""
+    moved = np.linalg.norm(np.einsum("mij,nj->mni", operators, latents), axis=2)
+    lengths = np.maximum(np.linalg.norm(latents, axis=1), 1e-12)
+    growth = np.abs(np.linalg.eigvals(operators).real).max(axis=1)
+    rate = np.maximum(np.median(moved / lengths[None], axis=1), growth)
+    # An operator that is hardly used shall hardly move.
+    reach = 1.0 / np.maximum(rate, 0.1 * max(rate.max(), 1e-6))
+    return reach[:, None] * np.linspace(-1.0, 1.0, _STEPS)
+
+
+def _operator_merits(operators):
+    """Measure the operators' sizes, and how far they rotate or grow."""
+    norms, values, *_ = spectrum(operators)
+    turning = np.sum(values.imag**2) / max(np.sum(np.abs(values) ** 2), 1e-30)
+    return {
+        "operator_norms": (norms.tolist(), "Frobenius norm of each operator"),
+        "operator_rotation": (
+            float(turning),
+            "share of imaginary parts in the eigenvalues' squared moduli: 1 where "
+            "operators rotate, 0 where they grow or shrink",
+        ),
+        "operator_growth": (
+            float(np.abs(values.real).max()),
+            "largest modulus of an eigenvalue's real part",
+        ),
+    }
+
+
+def _checked(inputs, labels):
+    """Return test data and their classes; without labels all are of class 0."""
+    inputs = np.asarray(inputs)
+    classes = np.zeros(len(inputs), int) if labels is None else np.asarray(labels)
+    if not len(inputs) or classes.shape != inputs.shape[:1]:
+        raise ValueError(
+            f"inputs, labels: got {inputs.shape} and {classes.shape}, wanted [n, ...] "
+            "and [n] with n at least 1"
+        )
+    return inputs, classes
+
+
+def _has_prior(trained):
+    """Report whether a model can sample: VAELLS needs anchors of its own for it."""
+    return getattr(trained.params, "anchors", True) is not None
+
+
+def _name(label, class_names):
+    return class_names[label] if label < len(class_names) else f"class {label}"
+
+
+def _in_parts(function, inputs):
+    """Evaluate a function of whole batches part by part, all parts of one shape."""
+    size = min(_PART, len(inputs))
+    parts = []
+    for i in range(0, len(inputs), size):
+        index = (i + np.arange(size)) % len(inputs)
+        parts.append(np.asarray(function(inputs[index]))[: len(inputs) - i])
+    return np.concatenate(parts)
+
+
+def _unit_range(inputs):
+    """Return a map of images into [0, 1], if they are not; vectors stay as they are."""
+    low, high = float(inputs.min()), float(inputs.max())
+    if inputs.ndim == 2 or (low >= 0.0 and high <= 1.0):
+        return np.asarray
+    return lambda data: (np.asarray(data) - low) / max(high - low, 1e-12)
+
+
+def _balanced(classes):
+    """Return an order of data points in which the classes take turns."""
+    turn = np.empty(len(classes), int)
+    for label in np.unique(classes):
+        own = classes == label
+        turn[own] = np.arange(own.sum())
+    return np.lexsort((classes, turn))
+
+
+def _pairs(key, classes):
+    """Draw pairs of different data points of one class, `[P, 2]`, in random order."""
+    rng = np.random.default_rng(int(jax.random.bits(key)))
+    order = rng.permutation(len(classes))
+    order = order[np.argsort(classes[order], kind="stable")]
+    pairs = np.stack([order[:-1], order[1:]], axis=1)
+    return rng.permutation(pairs[classes[pairs[:, 0]] == classes[pairs[:, 1]]])
