@@ -79,13 +79,14 @@ def latent_map(
         order = np.argsort(np.argsort([-len(part) for part in parts]))
         for i, part in enumerate(parts):
             axes.scatter(
-                part[:, 0], part[:, 1], s=9, color=colours[i], marker=_MARKERS[i % len(_MARKERS)],
+                part[:, 0], part[:, 1], s=9, color=colours[i],
+                marker=_MARKERS[i % len(_MARKERS)],
                 alpha=0.7, lw=0, label=listed[i], zorder=2 + order[i] / len(parts),
             )  # fmt: skip
     if len(marks):
         axes.scatter(
-            marks[:, 0], marks[:, 1], s=34, marker="X", color="white", edgecolors="black", lw=0.8,
-            label="anchors", zorder=4, clip_on=False,
+            marks[:, 0], marks[:, 1], s=34, marker="X", color="white",
+            edgecolors="black", lw=0.8, label="anchors", zorder=4, clip_on=False,
         )  # fmt: skip
     axes.set_xlabel(axis_names[0], fontsize=LABEL_SIZE)
     axes.set_ylabel(axis_names[1], fontsize=LABEL_SIZE)
