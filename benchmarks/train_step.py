@@ -22,9 +22,12 @@ import jax
 import numpy as np
 
 from benchmarks.measure import describe_machine
-from experiments.problem import Experiment, first_state, make_model
 from vaells_jax import infer_coefficients
 from vaells_jax.model.paths import Model, Paths, infer_paths
+from vaells_jax.runs.config import VaellsConfig
+from vaells_jax.runs.experiment import Experiment
+from vaells_jax.runs.models import recipe
+from vaells_jax.runs.run import run_keys
 from vaells_jax.training.schedule import Phase
 from vaells_jax.training.step import make_train_step
 
@@ -65,16 +68,18 @@ def search_again(key: jax.Array, operators: jax.Array, paths: Paths, *, model: M
 def measure_experiment(experiment: Experiment, repeats: int) -> list[dict]:
     """Time every phase of an experiment's default preset at its first step."""
     config = next(iter(experiment.presets.values()))
+    assert isinstance(config, VaellsConfig)
     if config.experiment.endswith("mnist"):  # times do not depend on the digits
         data = dataclasses.replace(config.data, dataset="digits")
         config = dataclasses.replace(config, data=data)
-    problem = experiment.prepare(config)
-    model, key = make_model(problem), jax.random.key(config.seed)
-    batch = problem.next_batch(config.schedule.warm_up_steps)  # with its anchors
+    run_data, keys = experiment.prepare(config), run_keys(config.seed)
+    plan = recipe(config, run_data)
+    model, key = plan.model, keys.steps
+    batch = run_data.next_batch(config.schedule.warm_up_steps)  # with its anchors
 
     every = dataclasses.replace(model, closest_anchor=False)
     infer = jax.jit(functools.partial(infer_paths, model=every, weights=config.weights))
-    params = first_state(problem).params
+    params = plan.start(keys.start).params
     paths = infer(params, key, batch)
     searches = paths.posterior_coefficients.size + paths.prior_coefficients.size
     searches //= params.operators.shape[0]
@@ -92,7 +97,7 @@ def measure_experiment(experiment: Experiment, repeats: int) -> list[dict]:
             optimizer=config.optimizer,
             phase=phase,
         )
-        state = first_state(problem)
+        state = plan.start(jax.random.clone(keys.start))
 
         def call(step=step):
             nonlocal state

@@ -1,34 +1,36 @@
-"""Dynamically binarised MNIST, on which the compared models' authors report.
+"""Dynamically binarised MNIST, on which the baselines' authors report.
 
 python -m experiments.binarised_mnist
 
 VAELLS has no part in it: its likelihood is Gaussian, of grey values.
 """
 
-import functools
-import pathlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments import natural_mnist
-from experiments.compared_run import ComparedRun
-from experiments.comparison import Comparison, compare, likelihood_merits
-from experiments.config import DataConfig, ExperimentConfig, LogConfig, RunConfig
-from experiments.models import ComparedConfig, LikelihoodEvaluation, configure
-from experiments.problem import Experiment, Problem
-from experiments.records import MetricsLog, merit
-from experiments.runner import main
+from experiments.digits.data import natural
+from experiments.digits.measures import inputs_of
 from vaells_jax.baselines.elbo import negative_elbo
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.training import BaselineOptions
-from vaells_jax.data.batches import binarise
-from vaells_jax.data.images import ImageDataset
-from vaells_jax.evaluation.figures import compared_curves, image_rows, save_figure
+from vaells_jax.evaluation.figures import compared_curves, image_rows
+from vaells_jax.runs.config import (
+    BaselineConfig,
+    DataConfig,
+    LikelihoodEvaluation,
+    LogConfig,
+    RunConfig,
+    baseline_config,
+)
+from vaells_jax.runs.curves import training_figures
+from vaells_jax.runs.experiment import Experiment, Merits
+from vaells_jax.runs.likelihood import marginal_likelihood
+from vaells_jax.runs.main import main
+from vaells_jax.runs.records import MetricsLog, merit
+from vaells_jax.runs.run import Run
 from vaells_jax.training.schedule import Schedule
-from vaells_jax.training.step import TrainState
 
 WATCHED = 2_000
 """Test digits whose bound is estimated at every checkpoint."""
@@ -40,7 +42,7 @@ STEPS = {"paper": 500_000, "short": 45_000, "quick": 2_000}
 """Of each preset, in batches of 100: 1,000 epochs, 90, and 4."""
 
 
-def settings(model: str, preset: RunConfig) -> ComparedConfig:
+def settings(model: str, preset: RunConfig) -> BaselineConfig:
     """Return the authors' settings of a model, its schedule cut to the preset's.
 
     VAE and VampPrior: Tomczak and Welling's gated 300-300 networks, 40 latents, rate
@@ -50,7 +52,7 @@ def settings(model: str, preset: RunConfig) -> ComparedConfig:
     """
     steps = preset.schedule.steps
     spherical = model == "hyperspherical"
-    return configure(
+    return baseline_config(
         model,
         preset,
         steps,
@@ -72,34 +74,22 @@ def settings(model: str, preset: RunConfig) -> ComparedConfig:
     )
 
 
-def problem(config: ComparedConfig, preset: RunConfig) -> Problem:
-    """Load the digits; batches are grey, `binarise` makes them binary."""
-    del config
-    return natural_mnist.prepare(preset)  # type: ignore[arg-type]
-
-
-def test_pixels(data: ImageDataset, count: int) -> np.ndarray:
-    """Return the first test digits under one draw of their pixels."""
-    images = jnp.asarray(data.test.images[:count])
-    return np.asarray(binarise(jax.random.key(0), images))
-
-
-def watch(run: ComparedRun, state: TrainState) -> dict[str, float]:
+def watch(run: Run) -> dict[str, float]:
     """Estimate the bound on log p(x) of test digits while training goes on."""
-    model = run.trained.model  # type: ignore[attr-defined]
-    pixels = jnp.asarray(test_pixels(run.data, WATCHED))
-    loss, terms = _bound(state.params, jax.random.key(1), pixels, model=model)
+    pixels = inputs_of(run, run.data.source.test.images[:WATCHED])
+    params, model = run.trained.params, run.trained.model
+    loss, terms = _bound(params, jax.random.key(1), pixels, model=model)
     return {"bound": -float(loss), "divergence": float(terms.divergence)}
 
 
 _bound = jax.jit(negative_elbo, static_argnames="model")
 
 
-def measure(run: ComparedRun) -> dict[str, Any]:
+def measure(run: Run) -> Merits:
     """Estimate the likelihood of test digits."""
-    found = likelihood_merits(run, test_pixels(run.data, run.evaluation.points))
+    found = marginal_likelihood(run, inputs_of(run, run.data.source.test.images))
     for row in found.values():
-        row["published"] = PUBLISHED.get(run.name)
+        row["published"] = PUBLISHED.get(run.model)
     lines = MetricsLog.read(run.workdir / "watched.jsonl")
     bound = merit(
         lines[-1]["bound"] if lines else np.nan,
@@ -108,7 +98,7 @@ def measure(run: ComparedRun) -> dict[str, Any]:
     return {**found, "bound": bound}
 
 
-def draw(runs: list[ComparedRun], folder: pathlib.Path) -> list[pathlib.Path]:
+def compare(runs: list[Run]) -> dict[str, Any]:
     """Draw the test bound over training, and digits decoded from the prior."""
     curves, rows = {}, {}
     for run in runs:
@@ -119,19 +109,16 @@ def draw(runs: list[ComparedRun], folder: pathlib.Path) -> list[pathlib.Path]:
         )
         latents = run.trained.sample_prior(jax.random.fold_in(run.key, 6), 12)
         rows[run.title] = np.asarray(run.trained.decode(latents))
-    figures = {
+    return {
         "test_bound": compared_curves(
             curves, title="Bound on log p(x) of binarised test digits [nats]"
         ),
         "prior_samples": image_rows(rows, title="Mean pixels of prior samples"),
     }
-    for name, figure in figures.items():
-        save_figure(figure, folder / f"{name}.png")
-    return [folder / f"{name}.png" for name in figures]
 
 
-def _preset(name: str) -> ExperimentConfig:
-    return ExperimentConfig(
+def _preset(name: str) -> RunConfig:
+    return RunConfig(
         experiment="binarised_mnist",
         preset=name,
         schedule=Schedule(steps=STEPS[name], network_steps=0, operator_steps=0),
@@ -140,15 +127,17 @@ def _preset(name: str) -> ExperimentConfig:
     )
 
 
-PRESETS = {name: _preset(name) for name in STEPS}
-COMPARISON = Comparison(settings, problem, measure, draw, watch=watch)
 EXPERIMENT = Experiment(
     name="binarised_mnist",
-    summary="Train the compared models on dynamically binarised MNIST and estimate "
-    "their likelihoods.",
-    presets=PRESETS,
-    prepare=natural_mnist.prepare,
-    compare=functools.partial(compare, COMPARISON),
+    summary="Train the baselines on dynamically binarised MNIST and estimate their "
+    "likelihoods.",
+    presets={name: _preset(name) for name in STEPS},
+    prepare=natural,
+    measure=measure,
+    draw=training_figures,
+    baselines=settings,
+    compare=compare,
+    watch=watch,
 )
 
 if __name__ == "__main__":

@@ -5,20 +5,11 @@ python -m experiments.concentric_circles
 
 import dataclasses
 import functools
-import pathlib
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.comparison import compare
-from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
-from experiments.plane_comparison import plane_comparison
-from experiments.plane_figures import draw_plane
-from experiments.plane_measures import class_merits, measure
-from experiments.problem import Experiment, Problem, Run
-from experiments.runner import main
-from experiments.two_dimensional import make_problem
+from experiments.planes import baselines, data, figures, measures
 from vaells_jax.data.synthetic import (
     CIRCLE_RADII,
     ManifoldDataset,
@@ -27,16 +18,29 @@ from vaells_jax.data.synthetic import (
 )
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.types import LossWeights
+from vaells_jax.runs.config import (
+    DataConfig,
+    EvaluationConfig,
+    LogConfig,
+    ModelConfig,
+    VaellsConfig,
+)
+from vaells_jax.runs.experiment import Experiment
+from vaells_jax.runs.main import main
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
 
-PAPER = ExperimentConfig(
+PAPER = VaellsConfig(
     experiment="concentric_circles",
     preset="paper",
     schedule=Schedule(steps=4_000, network_steps=0, operator_steps=0),
     data=DataConfig(anchors_per_class=3, batch_size=30),
     model=ModelConfig(
-        latent_size=2, num_operators=4, latent_scale=1.0, closest_anchor=False
+        networks="dense",
+        latent_size=2,
+        num_operators=4,
+        latent_scale=1.0,
+        closest_anchor=False,
     ),
     weights=LossWeights(
         reconstruction=0.01,
@@ -55,6 +59,7 @@ PAPER = ExperimentConfig(
     posterior_search=InferenceOptions(l1_weight=1e-6, initial_range=(0.0, 1.0)),
     prior_search=InferenceOptions(l1_weight=5e-6, initial_range=(-2.5, 0.0)),
     log=LogConfig(log_every=10, save_every=1000),
+    evaluation=EvaluationConfig(points=200, samples=1_000),
 )
 
 # What the paper's values lack, one by one:
@@ -80,44 +85,28 @@ QUICK = dataclasses.replace(
 )
 
 
-def prepare(config: ExperimentConfig) -> Problem:
-    """Draw the circles and their anchors."""
-    return make_problem(config, "concentric_circles", concentric_circles)
-
-
-def manifold(data: ManifoldDataset, count: int = 2001) -> np.ndarray:
+def manifold(drawn: ManifoldDataset, count: int = 2001) -> np.ndarray:
     """Return the noiseless circles in the space of the data, `[2, count, 20]`."""
     angles = jnp.linspace(0.0, 2.0 * jnp.pi, count)
     circles = [
         circle_point(angles, jnp.full(count, label))
         for label in range(len(CIRCLE_RADII))
     ]
-    lift = np.asarray(data.lift, np.float64)
+    lift = np.asarray(drawn.lift, np.float64)
     return np.asarray(circles, np.float64) @ lift.T
 
 
-def evaluate(run: Run) -> dict[str, Any]:
-    """Measure how far the latents and the paths are those of two circles."""
-    data = run.problem.data
-    return measure(run, manifold(data)) | class_merits(run.functions, data)
-
-
-def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:
-    """Draw Figs. 4a and 4e, 7, 8, 9a, 9b-c, and the course of the training."""
-    labels = np.asarray(run.problem.data.test.labels)
-    return draw_plane(run, folder, values=labels, value_name="circle")
-
-
-COMPARISON = plane_comparison(prepare, manifold, figure="Fig. 4", value_name="circle")
+COLOUR = "circle"
 EXPERIMENT = Experiment(
     name="concentric_circles",
     summary="Train VAELLS on two concentric circles, measure it and draw the paper's "
     "figures.",
     presets={"paper": PAPER, "tuned": TUNED, "quick": QUICK},
-    prepare=prepare,
-    evaluate=evaluate,
-    draw=draw,
-    compare=functools.partial(compare, COMPARISON),
+    prepare=functools.partial(data.prepare, concentric_circles),
+    measure=functools.partial(measures.measure, manifold),
+    draw=functools.partial(figures.draw, COLOUR),
+    baselines=baselines.settings,
+    compare=functools.partial(figures.compare, "Fig. 4", COLOUR),
 )
 
 if __name__ == "__main__":

@@ -4,27 +4,22 @@ python -m experiments.rotated_mnist
 """
 
 import dataclasses
-import functools
 
-import jax
-import jax.numpy as jnp
-
-from experiments.comparison import compare
-from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
-from experiments.digit_comparison import digit_comparison
-from experiments.problem import Experiment, Problem
-from experiments.rotated_results import draw, evaluate
-from experiments.runner import main
-from vaells_jax.data.batches import batch_indices
-from vaells_jax.data.images import load_images
-from vaells_jax.data.rotation import rotated_digits
+from experiments.digits import baselines, data, figures, rotation
 from vaells_jax.inference import InferenceOptions
-from vaells_jax.model.networks import convolutional_networks
-from vaells_jax.model.types import Batch, LossWeights
+from vaells_jax.model.types import LossWeights
+from vaells_jax.runs.config import (
+    DataConfig,
+    LogConfig,
+    ModelConfig,
+    VaellsConfig,
+)
+from vaells_jax.runs.experiment import Experiment
+from vaells_jax.runs.main import main
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
 
-PAPER = ExperimentConfig(
+PAPER = VaellsConfig(
     experiment="rotated_mnist",
     preset="paper",
     schedule=Schedule(
@@ -82,58 +77,15 @@ QUICK = dataclasses.replace(
 )
 
 
-def prepare(config: ExperimentConfig) -> Problem:
-    """Load the digits; a step's batch turns its own and makes their anchors."""
-    dataset = load_images(config.data.dataset)
-    config = dataclasses.replace(
-        config, data=dataclasses.replace(config.data, dataset=dataset.name)
-    )
-    order_key, angle_key = jax.random.split(jax.random.key(config.seed + 1))
-    images = jnp.asarray(dataset.train.images)
-    labels = jnp.asarray(dataset.train.labels)
-
-    indices = functools.partial(
-        batch_indices,
-        order_key,
-        num_examples=len(labels),
-        batch_size=config.data.batch_size,
-    )
-
-    @functools.partial(jax.jit, static_argnames="num_anchors")
-    def make_batch(step, num_anchors):
-        index = indices(step)
-        key = jax.random.fold_in(angle_key, step)
-        inputs, anchors = rotated_digits(key, images[index], num_anchors=num_anchors)
-        return Batch(inputs, labels[index], anchors if num_anchors else None)
-
-    jax.eval_shape(indices, 0)  # refuses a size before a run begins
-
-    def next_batch(step: int) -> Batch:
-        # Nothing meets an anchor before the warm-up is over.
-        warm_up = step < config.schedule.warm_up_steps
-        return make_batch(step, 0 if warm_up else config.data.anchors_per_class)
-
-    return Problem(
-        config=config,
-        networks=convolutional_networks(config.model.latent_size),
-        example_inputs=images[:2],
-        anchors=None,
-        next_batch=next_batch,
-        data=dataset,
-        example_indices=indices,
-        title=f"rotated {'MNIST' if dataset.name == 'mnist' else dataset.name}",
-    )
-
-
-COMPARISON = digit_comparison(prepare, rotated=True)
 EXPERIMENT = Experiment(
     name="rotated_mnist",
     summary="Train VAELLS on rotated digits, measure it and draw the paper's figures.",
     presets={"paper": PAPER, "tuned": TUNED, "quick": QUICK},
-    prepare=prepare,
-    evaluate=evaluate,
-    draw=draw,
-    compare=functools.partial(compare, COMPARISON),
+    prepare=data.rotated,
+    measure=rotation.measure,
+    draw=figures.draw_rotated,
+    baselines=baselines.settings,
+    compare=figures.compare_rotated,
 )
 
 if __name__ == "__main__":

@@ -5,27 +5,27 @@ python -m experiments.swiss_roll
 
 import dataclasses
 import functools
-import pathlib
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.comparison import compare
-from experiments.config import DataConfig, ExperimentConfig, LogConfig, ModelConfig
-from experiments.plane_comparison import plane_comparison
-from experiments.plane_figures import draw_plane
-from experiments.plane_measures import measure
-from experiments.problem import Experiment, Problem, Run
-from experiments.runner import main
-from experiments.two_dimensional import make_problem
+from experiments.planes import baselines, data, figures, measures
 from vaells_jax.data.synthetic import ManifoldDataset, swiss_roll, swiss_roll_point
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.types import LossWeights
+from vaells_jax.runs.config import (
+    DataConfig,
+    EvaluationConfig,
+    LogConfig,
+    ModelConfig,
+    VaellsConfig,
+)
+from vaells_jax.runs.experiment import Experiment
+from vaells_jax.runs.main import main
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
 
-PAPER = ExperimentConfig(
+PAPER = VaellsConfig(
     experiment="swiss_roll",
     preset="paper",
     schedule=Schedule(
@@ -36,7 +36,9 @@ PAPER = ExperimentConfig(
         operator_reconstruction_factor=0.001,
     ),
     data=DataConfig(anchors_per_class=4, batch_size=30),
-    model=ModelConfig(latent_size=2, num_operators=1, latent_scale=1.0),
+    model=ModelConfig(
+        networks="dense", latent_size=2, num_operators=1, latent_scale=1.0
+    ),
     weights=LossWeights(
         reconstruction=0.01,
         posterior_residual=1.0,
@@ -56,6 +58,7 @@ PAPER = ExperimentConfig(
         l1_weight=5e-5, restarts=2, initial_range=(-2.5, 0.0)
     ),
     log=LogConfig(log_every=10, save_every=1000),
+    evaluation=EvaluationConfig(points=200, samples=1_000),
 )
 
 # What the paper's values lack, one by one:
@@ -81,39 +84,22 @@ QUICK = dataclasses.replace(
 )
 
 
-def prepare(config: ExperimentConfig) -> Problem:
-    """Draw the roll and its anchors."""
-    return make_problem(config, "swiss_roll", swiss_roll)
-
-
-def manifold(data: ManifoldDataset, count: int = 4000) -> np.ndarray:
+def manifold(drawn: ManifoldDataset, count: int = 4000) -> np.ndarray:
     """Return the noiseless roll in the space of the data, `[1, count, 20]`."""
     plane = np.asarray(swiss_roll_point(jnp.linspace(0.0, 1.0, count)), np.float64)
-    return (plane @ np.asarray(data.lift, float).T)[None]
+    return (plane @ np.asarray(drawn.lift, float).T)[None]
 
 
-def evaluate(run: Run) -> dict[str, Any]:
-    """Measure how far the latents and the paths are those of a roll."""
-    return measure(run, manifold(run.problem.data))
-
-
-def draw(run: Run, folder: pathlib.Path) -> list[pathlib.Path]:
-    """Draw Figs. 2a and 2e, 3a, 3b, 3c-d, and the course of the training."""
-    positions = np.asarray(run.problem.data.test.positions)
-    return draw_plane(run, folder, values=positions, value_name="place along the roll")
-
-
-COMPARISON = plane_comparison(
-    prepare, manifold, figure="Fig. 2", value_name="place along the roll"
-)
+COLOUR = "place along the roll"
 EXPERIMENT = Experiment(
     name="swiss_roll",
     summary="Train VAELLS on the swiss roll, measure it and draw the paper's figures.",
     presets={"paper": PAPER, "tuned": TUNED, "quick": QUICK},
-    prepare=prepare,
-    evaluate=evaluate,
-    draw=draw,
-    compare=functools.partial(compare, COMPARISON),
+    prepare=functools.partial(data.prepare, swiss_roll),
+    measure=functools.partial(measures.measure, manifold),
+    draw=functools.partial(figures.draw, COLOUR),
+    baselines=baselines.settings,
+    compare=functools.partial(figures.compare, "Fig. 2", COLOUR),
 )
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 import vaells_jax as vj
 from vaells_jax.data.batches import batch_indices, draw_anchors
@@ -133,14 +135,14 @@ def of_arrays() -> dict[str, tuple[Callable, dict[str, Any], dict[str, tuple]]]:
             {"start": (*longer, ""), "end": longer},
         ),
         "encode": (
-            lambda **k: vj.encode(p["networks"], p["params"].encoder, **k),
+            functools.partial(vj.encode, p["params"], model=p["model"]),
             {"inputs": p["batch"].inputs},
             {"inputs": ("an empty first axis",)},
         ),
         "decode": (
-            lambda **k: vj.decode(p["networks"], p["params"].decoder, **k),
+            functools.partial(vj.decode, p["params"], model=p["model"]),
             {"latents": p["pairs"]},
-            {"latents": ("an empty first axis",)},
+            {"latents": longer},
         ),
         "init_state": (
             lambda **k: start(key, **k),
@@ -154,14 +156,14 @@ def of_arrays() -> dict[str, tuple[Callable, dict[str, Any], dict[str, tuple]]]:
     }  # fmt: skip
 
 
-def loss_of(*, inputs=None, operators=None, anchors=None, labels=None, key=0, **more):
+def loss_of(*, inputs=None, labels=None, key=0, **more):
     """Evaluate the loss with one part of its arguments changed."""
     p = parts()
     batch = p["batch"]._replace(inputs=inputs) if inputs is not None else p["batch"]
     batch = batch if labels is None else batch._replace(labels=labels)
-    params = p["params"]
-    changed = {"operators": operators, "anchors": anchors}
-    params = params._replace(**{k: v for k, v in changed.items() if v is not None})
+    changed = {k: more.pop(k) for k in vj.Params._fields if k in more}
+    changed = {k: v for k, v in changed.items() if v is not None}
+    params = p["params"]._replace(**changed)
     given = {"model": p["model"], "weights": vj.LossWeights(), **more}
     key = jax.random.key(0) if isinstance(key, int) and key == 0 else key
     return vj.loss(params, key, batch, **given)
@@ -236,7 +238,7 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
     given = {"model": p["model"], "weights": vj.LossWeights(), "schedule": Schedule(9)}
     weight, rate = NUMBERS["weight"], NUMBERS["rate"]
     weights = vj.LossWeights.__dataclass_fields__
-    key = jax.random.key(0)
+    key, rngs = jax.random.key(0), nnx.Rngs(0)
     return {
         "sample_posterior": (
             lambda **k: sample(**{"coefficient_rate": 1.0, "noise_std": 0.1, **k}),
@@ -252,10 +254,12 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
             "initial_range": ((1.0, 0.0), (0.0,), (0.0, INF), 1.0, None, "ab"),
             "restart_shift": (NAN, INF, "1", None), "differentiable": ("yes", 1, None),
         }),
-        "LossWeights": (vj.LossWeights, dict.fromkeys(weights, weight)),
+        "LossWeights": (
+            vj.LossWeights,
+            {**dict.fromkeys(weights, weight), "posterior_l1": (*weight, 0.0)},
+        ),
         "Model": (functools.partial(vj.Model, p["networks"]), {
-            "latent_scale": rate, "num_samples": COUNTS, "noise_std": weight,
-            "coefficient_rate": rate, "closest_anchor": ("yes", None),
+            "num_samples": COUNTS, "noise_std": weight, "closest_anchor": ("yes", None),
             "posterior_search": (None, "global"), "prior_search": (None, {}),
         }),
         "dense_networks": (
@@ -263,12 +267,30 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
             dict.fromkeys(("latent_size", "input_size", "hidden"), COUNTS),
         ),
         "convolutional_networks": (
-            vj.convolutional_networks, {"latent_size": COUNTS}
+            lambda **k: vj.convolutional_networks(**{"latent_size": 2, **k}),
+            {"latent_size": COUNTS,
+             "shape": ((7, 28), (28,), (28, 28, 0), (28, 28, 3, 1), 28, [28, 28])},
         ),
+        "make_networks": (
+            lambda **k: vj.make_networks(
+                **{"name": "convolutional", "features": 2, "shape": (28, 28), **k}
+            ),
+            {"name": ("conv", None, 3), "features": COUNTS,
+             "shape": ((5,), (0, 28), [28, 28], None)},
+        ),
+        "standardised": (
+            lambda **k: vj.standardised(
+                **{"networks": p["networks"], "mean": 0.0, "scale": 1.0, **k}
+            ),
+            {"networks": (None, (1, 2)), "mean": (NAN, INF, "1", None, ((0.0,),), ()),
+             "scale": (0.0, *weight, (1.0, 0.0))},
+        ),
+        "from_nnx": (vj.from_nnx, {"make": (None, 3, nnx.Linear(2, 3, rngs=rngs))}),
+        "from_equinox": (vj.from_equinox, {"make": (None, 3, eqx.nn.Identity())}),
         "init_state": (
             lambda **k: start(**{"model": p["model"], "num_operators": 2, **k}),
             {"num_operators": COUNTS, "operator_std": weight, "model": (None, "m"),
-             "optimizer": (None, 1e-3)},
+             "optimizer": (None, 1e-3), "latent_scale": rate},
         ),
         "make_train_step": (
             lambda **k: step(**{**given, "phase": "joint", **k}),
@@ -276,7 +298,10 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
              "weights": (None, {"prior_l1": 1.0}), "schedule": (None, 100),
              "optimizer": (None, "adam")},
         ),
-        "loss": (loss_of, {"model": (p["networks"], "m"), "weights": (1.0, {})}),
+        "loss": (loss_of, {
+            "model": (p["networks"], "m"), "weights": (1.0, {}),
+            "latent_scale": (*rate, jnp.zeros(()), jnp.ones(3)),
+        }),
         "Schedule": (
             lambda **k: Schedule(**{"steps": 10, **k}),
             {"steps": (-1, 1.5, "9", None, NAN), "warm_up_steps": (-1, 11, 0.5),
@@ -287,6 +312,7 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
         "OptimizerOptions": (OptimizerOptions, {
             **dict.fromkeys(OptimizerOptions.__dataclass_fields__, weight),
             "beta1": (1.0, -0.1, NAN, "0.5"), "beta2": (1.0, 2.0, INF, None),
+            "operator_rate": (*weight, 0.1),
         }),
         "ImportanceOptions": (
             lambda **k: ImportanceOptions(
@@ -342,8 +368,9 @@ def setting_cases():
 
 FLAGS = {
     "--preset": ("huge", ""),
+    "--model": ("", "3", "vea", "all,vae"),
     "--only": ("", "eat", "train,,figures", "train;evaluate"),
-    "--seed": ("-1", "1.5", "x", "99999999999999999999", str(2**31)),
+    "--seed": ("", "-1", "1.5", "x", "99999999999999999999", str(2**31)),
     "--seeds": ("0", "-3", "x", "1.5"),
     "--dataset": ("mnist", "", "../../etc/passwd"),
     "--devices": ("0", "-1", "x", "2.5", "100000"),
@@ -351,27 +378,47 @@ FLAGS = {
     "--host-index": ("0",),
     "--coordinator": ("localhost:1234",),
     "--unknown": ("1",),
-    "--set": (
-        "", "=", "model", "model=3", "model.latent_size", "model.latnt_size=3",
-        "modle.latent_size=3", "model.latent_size=", "model.latent_size=x",
-        "model.latent_size=0", "model.latent_size=-2", "model.latent_size=2.5",
-        "model.latent_size=[2]", "model.latent_size=true1", "model.num_operators=0",
-        "model.num_samples=0", "model.noise_std=-1", "model.noise_std=nan",
-        "model.latent_scale=0", "model.latent_scale=-1", "model.linear_start=0",
-        "model.closest_anchor=perhaps", "model.operator_std=-1",
-        "data.batch_size=0", "data.batch_size=-1", "data.batch_size=100000",
-        "data.batch_size=1e9", "data.anchors_per_class=0", "data.dataset=mnist",
-        "schedule.steps=-1", "schedule.steps=x", "schedule.steps=1.5",
-        "schedule.warm_up_steps=99999", "schedule.network_steps=0",
-        "log.log_every=0", "log.save_every=0", "log.save_every=-5",
-        "optimizer.network_rate=-1", "optimizer.network_rate=nan",
-        "optimizer.beta1=1", "weights.prior_l1=-1", "weights.prior_l1=inf",
-        "prior_search.solver=newton", "prior_search.restarts=0",
-        "prior_search.initial_range=[1,0]", "prior_search.initial_range=1",
-        "prior_search.max_iterations=0", "evaluation.digits=0",
-        "evaluation.samples=0", "evaluation.anchors=some",
-        "evaluation.consistent_rate=0", "experiment", "seed=-1", "seed=x",
-    ),
+    "--set": ("model.latent_size=3",),
+    "--published": ("weights.pt",),
+    "--table": ("yes",),
+    "--experiment": ("other",),
+    "--latent-size": ("3",),
+    "--modle.latent-size": ("3",),
+    "--model.latnt-size": ("3",),
+    "--model.latent-size": ("", "x", "0", "-2", "2.5", "[2]", "true1", "1e9", "None"),
+    "--model.num-operators": ("0",),
+    "--model.num-samples": ("0",),
+    "--model.noise-std": ("-1", "nan"),
+    "--model.latent-scale": ("0", "-1", "x"),
+    "--model.linear-start": ("0",),
+    "--model.closest-anchor": ("perhaps",),
+    "--model.operator-std": ("-1",),
+    "--model.networks": ("deep",),
+    "--data.batch-size": ("0", "-1", "100000", "1e9"),
+    "--data.anchors-per-class": ("0", "x"),
+    "--data.anchors": ("many",),
+    "--data.dataset": ("mnist",),
+    "--schedule.steps": ("-1", "x", "1.5"),
+    "--schedule.warm-up-steps": ("99999",),
+    "--schedule.network-steps": ("0",),
+    "--log.log-every": ("0",),
+    "--log.save-every": ("0", "-5"),
+    "--optimizer.network-rate": ("-1", "nan"),
+    "--optimizer.beta1": ("1",),
+    "--weights.prior-l1": ("-1", "inf"),
+    "--weights.posterior-l1": ("0",),
+    "--prior-search.solver": ("newton",),
+    "--prior-search.restarts": ("0",),
+    "--prior-search.initial-range": ("1", "[1,0]"),
+    "--prior-search.max-iterations": ("0",),
+    "--evaluation.points": ("-1",),
+    "--evaluation.samples": ("0",),
+    "--evaluation.label": ("some",),
+    "--evaluation.noise-std": ("0",),
+    "--evaluation.coefficient-rate": ("0",),
+    "--evaluation.surrogate-points": ("0",),
+    "--evaluation.surrogate-samples": ("0",),
+    "--evaluation.surrogate-anchors": ("some",),
 }  # fmt: skip
 COMBINED = {
     "--coordinator": (
@@ -384,6 +431,17 @@ COMBINED = {
         ["--hosts=2", "--host-index=-1", "--coordinator=localhost:1234"],
     ),
     "--hosts": (["--hosts=0", "--host-index=0", "--coordinator=localhost:1234"],),
+    "--prior-search.initial-range": (
+        ["--prior-search.initial-range", "1", "0"],
+        ["--prior-search.initial-range", "0", "inf"],
+    ),
+    "--schedule.steps": (["--schedule.steps"],),
+    "--options": (["--model=vae", "--options", "rate"],),
+    "--model.latent-size": (["--model=vae", "--model.latent-size=3"],),
+    "--latent-size": (["--model=vae", "--latent-size=0"],),
+    "--likelihood.std": (["--model=vae", "--likelihood.std=0"],),
+    "--optimizer.rate": (["--model=vae", "--optimizer.rate=-1"],),
+    "steps=3": (["schedule.steps=3"],),
 }
 
 
@@ -401,8 +459,8 @@ def cases() -> list[Case]:
 HEAD = """# What is refused, and how
 
 Each of these is answered by a `ValueError` that names the argument, what came and what
-is wanted, raised by this library before JAX meets the argument; the command line prints
-it in one line and ends with status 2. The table is made of the tests' own list
+is wanted, raised by this library before JAX meets the argument; the command line names
+the flag and ends with status 2. The table is made of the tests' own list
 (`python -m tests.bad_inputs`), and `tests/test_bad_inputs.py` tries every entry:
 {calls} calls and {lines} command lines.
 
@@ -425,7 +483,8 @@ def table() -> str:
     for case in every:
         rows.setdefault((case.where, case.argument), []).append(case.came)
     for flag, line in lines:
-        shown = " ".join(line) if len(line) > 1 else line[0].partition("=")[2] or "''"
+        alone = len(line) == 1 and line[0].startswith(f"{flag}=")
+        shown = (line[0].partition("=")[2] or "''") if alone else " ".join(line)
         rows.setdefault(("command line", flag), []).append(f"`{shown}`")
     for (where, argument), came in rows.items():
         text += f"| `{where}` | `{argument}` | {'; '.join(came)} |\n"

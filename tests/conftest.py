@@ -70,7 +70,7 @@ def tfds_dir() -> pathlib.Path:
 def tiny_model():
     from vaells_jax import Model, dense_networks
 
-    return Model(dense_networks(2, 5, hidden=4), latent_scale=2.0, num_samples=3)
+    return Model(dense_networks(2, 5, hidden=4), num_samples=3)
 
 
 @pytest.fixture(scope="session")
@@ -84,11 +84,12 @@ def tiny_batch(dtype):
 @pytest.fixture(scope="session")
 def tiny_params(tiny_model, tiny_batch, dtype):
     from vaells_jax import Params
-    from vaells_jax.model.networks import init_networks
+    from vaells_jax.networks.contract import init_networks
 
     keys = jax.random.split(jax.random.key(1), 3)
     encoder, decoder = init_networks(keys[0], tiny_model.networks, tiny_batch.inputs)
     as_dtype = lambda tree: jax.tree.map(lambda x: x.astype(dtype), tree)
     operators = 0.3 * jax.random.normal(keys[1], (2, 2, 2), dtype)
     anchors = jax.random.normal(keys[2], (2, 3, 5), dtype)
-    return Params(as_dtype(encoder), as_dtype(decoder), operators, anchors)
+    scale = jnp.asarray(2.0, dtype)
+    return Params(as_dtype(encoder), as_dtype(decoder), operators, anchors, scale)

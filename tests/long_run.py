@@ -20,7 +20,8 @@ import time
 import jax
 
 from experiments import concentric_circles
-from experiments.runner import main
+from tests.runs.conftest import flags
+from vaells_jax.runs.main import main
 from vaells_jax.training.checkpoints import Checkpoints
 
 PAGE = os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -54,7 +55,7 @@ def follow(steps: int, every: int, workdir: str) -> list[dict]:
         main(
             concentric_circles.EXPERIMENT,
             ["--preset=tuned", "--only=train", f"--workdir={workdir}",
-             *(f"--set={name}={value}" for name, value in settings.items())],
+             *flags(settings)],
         )  # fmt: skip
     finally:
         Checkpoints.save = save

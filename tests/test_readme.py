@@ -6,8 +6,37 @@ import numpy as np
 README = pathlib.Path(__file__).parents[1] / "README.md"
 
 
+def blocks(path):
+    """Return a page's blocks of Python."""
+    return re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+
+
+def test_the_lines_for_ones_own_data_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    training, loading, _ = blocks(README)
+    assert len(training.splitlines()) <= 15
+    assert len(loading.splitlines()) <= 10
+    names: dict = {}
+    exec(compile(training, str(README), "exec"), names)
+    assert names["samples"].shape == (100, 20)
+    assert names["moved"].shape == (1, 11, 20)
+    exec(compile(loading, str(README), "exec"), names)
+    again, points = np.asarray(names["again"]), names["points"]
+    assert np.mean((again - points[:5]) ** 2) < 0.3 * np.var(points)
+    assert (tmp_path / "circle.npz").exists()
+    assert (tmp_path / "runs/circle/figures/operator_paths.png").exists()
+
+
+def test_the_tutorial_on_ones_own_data_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in blocks(README.parent / "docs" / "own_data.md"):
+        exec(compile(block, "own_data.md", "exec"), names)
+    assert (tmp_path / "paths.png").exists()
+
+
 def test_the_lines_for_ones_own_code_run():
-    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    *_, block = blocks(README)
     names: dict = {}
     exec(compile(block, str(README), "exec"), names)
     np.testing.assert_allclose(

@@ -48,7 +48,7 @@ def batch(dtype):
 def new_state(tiny_model, tiny_params, batch):
     return lambda: init_state(
         jax.random.key(7), model=tiny_model, num_operators=2, inputs=batch.inputs,
-        anchors=jnp.array(tiny_params.anchors), optimizer=OPTIMIZER,
+        anchors=jnp.array(tiny_params.anchors), optimizer=OPTIMIZER, latent_scale=2.0,
     )  # fmt: skip
 
 

@@ -1,27 +1,37 @@
 """Variational Autoencoder with Learned Latent Structure in functional JAX."""
 
+from vaells_jax.data.arrays import from_arrays, spread_anchors
+from vaells_jax.data.batches import batch_indices, draw_anchors
 from vaells_jax.inference import (
     CoefficientFit,
     InferenceOptions,
     infer_coefficients,
 )
-from vaells_jax.model.networks import (
-    Networks,
-    convolutional_networks,
-    decode,
-    dense_networks,
-    encode,
-)
 from vaells_jax.model.objective import LossTerms, loss
-from vaells_jax.model.paths import Model
+from vaells_jax.model.paths import Model, decode, encode
 from vaells_jax.model.posterior import log_posterior, sample_posterior
 from vaells_jax.model.prior import log_prior, log_prior_closest
 from vaells_jax.model.published import load_published
 from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.networks.adapters import from_equinox, from_nnx
+from vaells_jax.networks.contract import Network, Networks
+from vaells_jax.networks.stock import (
+    convolutional_networks,
+    dense_networks,
+    make_networks,
+    standardised,
+)
 from vaells_jax.operators.transport import generator, transport, transport_path
+from vaells_jax.runs.load import load_run
+from vaells_jax.runs.own import train
+from vaells_jax.trained.base import TrainedModel
+from vaells_jax.trained.baseline import TrainedBaseline
+from vaells_jax.trained.vaells import TrainedVaells
+from vaells_jax.training.fit import choose_scale, fit, transport_steps
+from vaells_jax.training.optimizers import OptimizerOptions
+from vaells_jax.training.schedule import Schedule
 from vaells_jax.training.step import TrainState, init_state, make_train_step
-
-__version__ = "0.1.0"
+from vaells_jax.version import __version__ as __version__
 
 __all__ = [
     "Batch",
@@ -30,23 +40,42 @@ __all__ = [
     "LossTerms",
     "LossWeights",
     "Model",
+    "Network",
     "Networks",
+    "OptimizerOptions",
     "Params",
+    "Schedule",
     "TrainState",
+    "TrainedBaseline",
+    "TrainedModel",
+    "TrainedVaells",
+    "batch_indices",
+    "choose_scale",
     "convolutional_networks",
     "decode",
     "dense_networks",
+    "draw_anchors",
     "encode",
+    "fit",
+    "from_arrays",
+    "from_equinox",
+    "from_nnx",
     "generator",
     "infer_coefficients",
     "init_state",
     "load_published",
+    "load_run",
     "log_posterior",
     "log_prior",
     "log_prior_closest",
     "loss",
+    "make_networks",
     "make_train_step",
     "sample_posterior",
+    "spread_anchors",
+    "standardised",
+    "train",
     "transport",
     "transport_path",
+    "transport_steps",
 ]

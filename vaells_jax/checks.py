@@ -75,13 +75,13 @@ def check_number(
 
     Args:
         name: The argument.
-        value: A Python or NumPy number, or a scalar array; not looked at while traced.
+        value: A Python or NumPy number, or a scalar array, which may be traced.
         least: Its lower bound.
         strict: Whether the bound itself is too small.
     """
-    if isinstance(value, jax.core.Tracer):
-        return
     if isinstance(value, jax.Array | np.ndarray) and value.shape == ():
+        if isinstance(value, jax.core.Tracer):
+            return
         value = value.item()
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not real or not math.isfinite(value) or value < least:

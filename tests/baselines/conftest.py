@@ -6,7 +6,7 @@ from vaells_jax.baselines.hyperspherical import Hyperspherical
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.vae import Vae
 from vaells_jax.baselines.vamp_prior import VampPrior
-from vaells_jax.model.networks import DenseNetwork, Networks
+from vaells_jax.networks.stock import dense_networks
 
 KINDS = {
     "vae": (Vae, {}),
@@ -18,9 +18,7 @@ KINDS = {
 def tiny_baseline(name, latent_size=2, **changes):
     """Make a model of 5-D data, small enough to be checked by hand."""
     kind, options = KINDS[name]
-    networks = Networks(
-        DenseNetwork(4, kind.encoder_size(latent_size)), DenseNetwork(4, 5)
-    )
+    networks = dense_networks(kind.encoder_size(latent_size), 5, hidden=4)
     return kind(
         networks, latent_size, Likelihood("gaussian", 0.5), **options, **changes
     )

@@ -11,7 +11,6 @@ from tests.baselines.conftest import tiny_baseline
 from vaells_jax.baselines import elbo, iwae
 from vaells_jax.baselines.base import BaselineParams
 from vaells_jax.baselines.likelihoods import Likelihood
-from vaells_jax.baselines.trained import TrainedBaseline
 from vaells_jax.baselines.vae import Vae
 
 # Compiled once for each model: so much faster than one operation after another.
@@ -142,21 +141,6 @@ def test_no_points_and_no_samples(points):
         )
 
 
-def test_trained_model_meets_the_protocol(baseline, params, points):
-    trained = TrainedBaseline(baseline, params)
-    latents = trained.encode(points)
-    assert latents.shape == (6, 2)
-    samples = trained.sample_posterior(jax.random.key(0), points, 40)
-    assert samples.shape == (6, 40, 2)
-    assert trained.decode(samples).shape == (6, 40, 5)
-    assert trained.sample_prior(jax.random.key(1), 9).shape == (9, 2)
-    path = trained.path(latents[:3], latents[3:], np.linspace(0, 1, 5))
-    np.testing.assert_allclose(path[:, 0], latents[:3], atol=1e-5)
-    np.testing.assert_allclose(path[:, -1], latents[3:], atol=1e-5)
-    wide = trained.widened().sample_posterior(jax.random.key(0), points, 40)
-    assert np.var(wide, axis=1).mean() > np.var(samples, axis=1).mean()
-
-
 def test_one_example_is_a_batch_of_one(points):
     # vmap == loop, for the same keys.
     baseline = tiny_baseline("vampprior")
@@ -185,11 +169,11 @@ def test_one_example_is_a_batch_of_one(points):
 
 
 def test_bernoulli_model_of_images(dtype):
-    from vaells_jax.baselines.networks import gated_networks, plain_networks
+    from vaells_jax.networks.stock import make_networks
 
     images = jnp.asarray(np.random.default_rng(0).random((2, 28, 28)) > 0.5, dtype)
-    for networks in (plain_networks(6), gated_networks(6)):
-        model = Vae(networks, 3, Likelihood("bernoulli"))
+    for name in ("plain", "gated"):
+        model = Vae(make_networks(name, 6, (28, 28)), 3, Likelihood("bernoulli"))
         params = init_params(jax.random.key(0), images, model=model)
         assert isinstance(params, BaselineParams)
         loss, _ = negative_elbo(params, jax.random.key(1), images, model=model)

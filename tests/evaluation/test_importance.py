@@ -15,8 +15,8 @@ from vaells_jax.evaluation.importance import (
     summarise,
 )
 from vaells_jax.evaluation.samples import SHARES
-from vaells_jax.model.networks import init_networks
-from vaells_jax.model.paths import decode_scaled, encode_scaled
+from vaells_jax.model.paths import decode, encode
+from vaells_jax.networks.contract import init_networks
 
 OPTIONS = ImportanceOptions(
     noise_std=0.3, coefficient_rate=0.8, pixel_std=0.5, num_samples=4000
@@ -26,14 +26,14 @@ SIZE, CLASSES, ANCHORS = 3, 2, 2
 
 def tiny(latent_size, dtype):
     """Return a model of 3-D data with one operator, and three data points."""
-    model = Model(dense_networks(latent_size, SIZE, hidden=6), latent_scale=2.0)
+    model = Model(dense_networks(latent_size, SIZE, hidden=6))
     keys = jax.random.split(jax.random.key(3), 4)
     inputs = jax.random.normal(keys[0], (3, SIZE), dtype)
     encoder, decoder = init_networks(keys[1], model.networks, inputs)
     as_dtype = lambda tree: jax.tree.map(lambda x: x.astype(dtype), tree)
     operators = jax.random.normal(keys[2], (1, latent_size, latent_size), dtype)
     anchors = 1.5 * jax.random.normal(keys[3], (CLASSES, ANCHORS, SIZE), dtype)
-    params = Params(as_dtype(encoder), as_dtype(decoder), operators, anchors)
+    params = Params(as_dtype(encoder), as_dtype(decoder), operators, anchors, 2.0)
     return model, params, Batch(inputs, jnp.array([0, 1, 1]))
 
 
@@ -45,7 +45,7 @@ def quadrature(model, params, batch, options):
     axis = np.linspace(-6, 6, 2001 if size == 1 else 101)
     z = np.stack(np.meshgrid(*[axis] * size, indexing="ij"), -1).reshape(-1, size)
     flat = params.anchors.reshape(-1, SIZE)
-    starts = np.asarray(encode_scaled(params.encoder, flat, model=model), float)
+    starts = np.asarray(encode(params, flat, model=model), float)
     paths = np.stack(
         [scipy.linalg.expm(t * np.asarray(params.operators[0], float)) for t in c]
     )
@@ -64,7 +64,7 @@ def quadrature(model, params, batch, options):
             total = np.logaddexp(total, scipy.special.logsumexp(logs, axis=1))
         normal = 0.5 * size * np.log(2 * np.pi * gamma**2) + np.log(ANCHORS)
         log_prior.append(total - normal)
-    outputs = decode_scaled(params.decoder, jnp.asarray(z, dtype), model=model)
+    outputs = decode(params, jnp.asarray(z, dtype), model=model)
     errors = np.asarray(batch.inputs, float)[:, None] - np.asarray(outputs, float)
     log_image = -0.5 * (errors**2).sum(-1) / options.pixel_std**2
     log_image -= 0.5 * SIZE * np.log(2 * np.pi * options.pixel_std**2)

@@ -80,13 +80,13 @@ def test_recorded_estimates(recorded):
 
 def test_terms_of_the_image_agree_with_the_oracle(tiny_model, tiny_params, tiny_batch):
     model = dataclasses.replace(tiny_model, closest_anchor=False)
-    from vaells_jax.model.paths import decode_scaled, infer_paths
+    from vaells_jax.model.paths import decode, infer_paths
 
     paths = jax.jit(lambda p: infer_paths(
         p, jax.random.key(0), tiny_batch, model=model, weights=UNIT
     ))(tiny_params)  # fmt: skip
     terms = importance_terms(tiny_params, tiny_batch, paths, model=model)
-    outputs = np.asarray(decode_scaled(tiny_params.decoder, paths.latents, model=model))
+    outputs = np.asarray(decode(tiny_params, paths.latents, model=model))
     errors = outputs - np.asarray(tiny_batch.inputs)[:, None]
     wanted = -0.5 * (errors**2).sum(-1) - 2.5 * np.log(2 * np.pi)
     np.testing.assert_allclose(terms.log_image, wanted, rtol=1e-4)
@@ -102,16 +102,16 @@ def test_terms_of_the_image_agree_with_the_oracle(tiny_model, tiny_params, tiny_
 
 
 def test_chunks_change_no_shape_and_few_digits(tiny_params, tiny_batch, monkeypatch):
-    model = Model(
-        dense_networks(2, 5, hidden=4), latent_scale=2.0, num_samples=200,
-        coefficient_rate=20.0,
-    )  # fmt: skip
+    model = Model(dense_networks(2, 5, hidden=4), num_samples=200)
+    short = LossWeights(posterior_l1=20.0)
     batch = Batch(
         jnp.concatenate([tiny_batch.inputs] * 2)[:7],
         jnp.concatenate([tiny_batch.labels] * 2)[:7],
     )
     monkeypatch.setattr("vaells_jax.evaluation.likelihood.PATHS_AT_ONCE", 2_400)
-    found = log_likelihood(tiny_params, jax.random.key(1), batch, model=model)
+    found = log_likelihood(
+        tiny_params, jax.random.key(1), batch, model=model, objective=short
+    )
     assert found.shape == (7,)
     assert np.isfinite(found).all()
     # The same data points again, with other samples: equal but for Monte-Carlo noise.

@@ -81,7 +81,7 @@ def test_paths_along_the_circles_score_and_chords_do_not():
     arcs = score(arc_path)
     assert arcs.error < 1e-4
     assert arcs.class_preservation == 1.0
-    chords = score(structure.straight_path)
+    chords = score(structure.straight_line)
     assert chords.error > 0.1
     assert chords.class_preservation < 0.9
     # The error is in units of the data's norm: a decoder off by 10 % shows it.
@@ -132,3 +132,9 @@ def test_bad_shapes_are_named(unchecked):
         structure.spectrum(np.ones((2, 3, 4)))
     with pytest.raises(ValueError, match="first, second: got"):
         structure.rank_correlation(np.ones(3), np.ones(4))
+
+
+def test_straight_line_ends_where_it_should():
+    starts, ends = np.array([[0.0, 1.0]]), np.array([[2.0, -1.0]])
+    path = structure.straight_line(starts, ends, np.array([0.0, 0.25, 1.0]))
+    np.testing.assert_allclose(path[0], [[0.0, 1.0], [0.5, 0.5], [2.0, -1.0]])

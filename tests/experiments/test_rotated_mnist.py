@@ -5,10 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import rotated_mnist, rotated_results
-from experiments.identity import Judge
+from experiments.digits import data as digits
+from experiments.digits import measures, rotation
+from experiments.digits.classifier import Classifier
 from experiments.rotated_mnist import EXPERIMENT, PAPER
-from experiments.runner import main
+from tests.runs.conftest import flags
+from vaells_jax.data.images import load_images
+from vaells_jax.runs.config import baseline_config
+from vaells_jax.runs.main import main
 
 TINY = {
     "schedule.steps": 2, "schedule.warm_up_steps": 0, "schedule.network_steps": 0,
@@ -21,7 +25,8 @@ FIGURES = {
     "rotation_paths.png", "transport_curves.png",
 }  # fmt: skip
 MERITS = {
-    "angle_monotonicity", "path_mse", "reconstruction_mse", "identity_preservation",
+    "angle_monotonicity", "path_mse", "reconstruction_mse", "identity_of_samples",
+    "identity_along_rotations", "identity_along_paths", "rotation_reconstruction_mse",
     "classifier_accuracy", "frequency_ratios", "operator_eigenvalues",
 }  # fmt: skip
 
@@ -49,9 +54,8 @@ def test_paper_preset_is_table_6():
 def test_examples_bring_their_own_anchors_once_the_warm_up_is_over():
     data = dataclasses.replace(PAPER.data, dataset="digits", batch_size=5)
     schedule = dataclasses.replace(PAPER.schedule, warm_up_steps=7)
-    problem = rotated_mnist.prepare(
-        dataclasses.replace(PAPER, data=data, schedule=schedule)
-    )
+    config = dataclasses.replace(PAPER, data=data, schedule=schedule)
+    problem = digits.rotated(config)
     assert problem.anchors is None
     assert problem.title == "rotated digits"
     assert problem.next_batch(6).anchors is None
@@ -59,39 +63,41 @@ def test_examples_bring_their_own_anchors_once_the_warm_up_is_over():
     assert batch.inputs.shape == (5, 28, 28)
     assert batch.anchors.shape == (5, 10, 28, 28)
     # The first anchor is the digit itself; a step's batch is always the same.
-    train = problem.data.train
+    train = problem.source.train
     for upright, label in zip(
         np.asarray(batch.anchors)[:, 0], np.asarray(batch.labels), strict=True
     ):
         same = np.abs(train.images - upright).max(axis=(1, 2)) < 1e-5
         assert label in train.labels[same]
     np.testing.assert_array_equal(problem.next_batch(7).inputs, batch.inputs)
+    # A baseline of the same seed trains on the same digits, and has no anchors.
+    vae = digits.rotated(baseline_config("vae", config, 9))
+    assert vae.next_batch(7).anchors is None
+    np.testing.assert_allclose(vae.next_batch(6).inputs, problem.next_batch(6).inputs)
 
 
 def test_whole_job_on_the_bundled_digits(tmp_path, monkeypatch):
-    judge = Judge(lambda images: np.zeros(len(images), int), np.asarray, 0.5)
-    monkeypatch.setattr(rotated_results, "digit_judge", lambda *args, **kwargs: judge)
-    monkeypatch.setattr(rotated_results, "NUM_PATHS", 10)
-    monkeypatch.setattr(rotated_results, "NUM_CALIBRATION", 2)
-    sets = [f"--set={name}={value}" for name, value in TINY.items()]
+    zeros = lambda images: np.zeros(np.shape(images)[:-2], int)
+    classifier = Classifier(zeros, np.asarray, 0.5)
+    monkeypatch.setattr(rotation, "digit_classifier", lambda run, rotated: classifier)
+    monkeypatch.setattr(rotation, "NUM_PATHS", 10)
+    monkeypatch.setattr(rotation, "NUM_CALIBRATION", 2)
+    monkeypatch.setattr(measures, "NUM_DIGITS", 10)
     command = ["--preset", "quick", "--dataset", "digits", "--workdir", str(tmp_path)]
-    assert main(EXPERIMENT, [*command, *sets]) == 0
+    assert main(EXPERIMENT, [*command, *flags(TINY)]) == 0
     assert {path.name for path in (tmp_path / "figures").iterdir()} == FIGURES
     record = json.loads((tmp_path / "results.json").read_text())
     assert (record["dataset"], record["step"]) == ("digits", 2)
     results = {name: found["value"] for name, found in record["results"].items()}
     assert results.keys() >= MERITS
-    zeros = np.mean(load_test_labels()[:10] == 0)
-    assert results["identity_preservation"] == pytest.approx(zeros)
+    share = np.mean(load_images("digits").test.labels[:10] == 0)
+    for name in ("identity_of_samples", "identity_along_rotations"):
+        assert results[name] == pytest.approx(share)
     assert -1 <= results["angle_monotonicity"] <= 1
     assert 0 < results["path_mse"] < 1
 
 
-def load_test_labels():
-    return rotated_mnist.load_images("digits").test.labels
-
-
 def test_true_rotations_are_counter_clockwise():
     image = jnp.zeros((1, 28, 28)).at[0, 0:4, 12:16].set(1.0)
-    ((up, left),) = np.asarray(rotated_results.turn(image, [0.0, np.pi / 2]))
+    ((up, left),) = np.asarray(rotation.turn(image, [0.0, np.pi / 2]))
     np.testing.assert_allclose(left, np.rot90(up), atol=1e-5)

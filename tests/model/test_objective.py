@@ -16,7 +16,7 @@ from vaells_jax.model.objective import (
     reconstruction_term,
     warm_up_loss,
 )
-from vaells_jax.model.paths import encode_scaled, infer_paths, sample_latents
+from vaells_jax.model.paths import encode, infer_paths, sample_latents
 
 WEIGHTS = LossWeights(
     reconstruction=0.7,
@@ -76,32 +76,33 @@ def test_terms_agree_with_the_oracle(closest, tiny_model, tiny_params, tiny_batc
 
 
 def test_samples_are_of_the_posterior(tiny_model, tiny_params, tiny_batch):
-    means = encode_scaled(tiny_params.encoder, tiny_batch.inputs, model=tiny_model)
-    model = dataclasses.replace(tiny_model, noise_std=0.0, coefficient_rate=1e6)
-    still = sample_latents(jax.random.key(0), tiny_params.operators, means, model=model)
+    means = encode(tiny_params, tiny_batch.inputs, model=tiny_model)
+    sample = lambda **widths: sample_latents(
+        jax.random.key(0), tiny_params.operators, means, num_samples=3, **widths
+    )
+    still = sample(noise_std=0.0, coefficient_rate=1e6)
     repeated = np.repeat(np.asarray(means)[:, None], 3, axis=1)
     np.testing.assert_allclose(still, repeated, atol=1e-4)
-    moved = sample_latents(
-        jax.random.key(0), tiny_params.operators, means, model=tiny_model
-    )
+    moved = sample(noise_std=1e-3, coefficient_rate=1.0)
     assert len(np.unique(np.asarray(moved).reshape(-1, 2), axis=0)) == 12
 
 
 def frozen_loss(params, paths, key, batch, model):
     """Evaluate the loss at coefficients that are given, not inferred."""
-    means = encode_scaled(params.encoder, batch.inputs, model=model)
-    latents = sample_latents(key, params.operators, means, model=model)
-    flat = params.anchors.reshape(-1, 5)
-    anchors = encode_scaled(params.encoder, flat, model=model).reshape(2, 3, 2)
+    means = encode(params, batch.inputs, model=model)
+    latents = sample_latents(
+        key, params.operators, means, num_samples=model.num_samples,
+        coefficient_rate=WEIGHTS.posterior_l1, noise_std=model.noise_std,
+    )  # fmt: skip
+    anchors = encode(params, params.anchors.reshape(-1, 5), model=model)
+    anchors = anchors.reshape(2, 3, 2)
     index = (batch.labels[:, None], paths.anchor_index)
     paths = paths._replace(
         latent_means=means, latents=latents, anchor_means=anchors[index][:, :, None]
     )
     return (
         WEIGHTS.reconstruction_factor
-        * reconstruction_term(
-            params.decoder, batch, latents, model=model, weights=WEIGHTS
-        )
+        * reconstruction_term(params, batch, latents, model=model, weights=WEIGHTS)
         + posterior_term(params.operators, paths, WEIGHTS)
         + WEIGHTS.prior_factor * prior_term(params.operators, paths, WEIGHTS)
         + 0.1 * jnp.sum(params.operators**2)
@@ -234,13 +235,14 @@ def test_labels_outside_the_classes_are_flagged_under_jit(
 def test_bad_weights(field, value):
     with pytest.raises(ValueError, match=field):
         LossWeights(**{field: value})
+    with pytest.raises(ValueError, match=r"posterior_l1.*greater than 0"):
+        LossWeights(posterior_l1=0.0)
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("latent_scale", 0.0), ("num_samples", 0), ("noise_std", -1.0),
-     ("noise_std", float("inf")), ("coefficient_rate", float("nan"))],
-)  # fmt: skip
+    [("num_samples", 0), ("noise_std", -1.0), ("noise_std", float("inf"))],
+)
 def test_bad_models(field, value, tiny_model):
     with pytest.raises(ValueError, match=field):
         dataclasses.replace(tiny_model, **{field: value})

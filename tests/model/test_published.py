@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import REFERENCE
-from vaells_jax import convolutional_networks, decode, dense_networks, encode
+from vaells_jax import Model, convolutional_networks, decode, dense_networks, encode
 from vaells_jax.model.published import load_published
 
 torch = pytest.importorskip("torch", reason="reads PyTorch files, an extra")
@@ -43,24 +43,23 @@ def saved(entries, tmp_path):
 def test_published_weights_reproduce_their_recorded_outputs(natural_mnist_reference):
     recorded = natural_mnist_reference
     params = load_published(REFERENCE / "natural_mnist_published.pt")
-    networks = convolutional_networks(6)
+    model = Model(convolutional_networks(6))
+    assert float(params.latent_scale) == 10.0
     images, means = (
         jnp.array(recorded[f"network_{name}"], jnp.float32)
         for name in ("images", "latent_means")
     )
     np.testing.assert_allclose(
-        encode(networks, params.encoder, images), means, atol=1e-5, rtol=1e-6
+        encode(params, images, model=model), means / 10, atol=1e-6, rtol=1e-6
     )
     np.testing.assert_allclose(
-        decode(networks, params.decoder, means),
+        decode(params, means / 10, model=model),
         recorded["network_reconstructions"],
         atol=1e-5,
     )
     np.testing.assert_allclose(params.operators, recorded["operators"], atol=1e-8)
-    anchors = encode(networks, params.encoder, params.anchors.reshape(-1, 28, 28))
-    np.testing.assert_allclose(
-        anchors / 10, recorded["batch_anchor_latents"], atol=2e-6
-    )
+    anchors = encode(params, params.anchors.reshape(-1, 28, 28), model=model)
+    np.testing.assert_allclose(anchors, recorded["batch_anchor_latents"], atol=2e-6)
 
 
 def test_convolutions_agree_with_pytorch(entries, saved):
@@ -73,9 +72,8 @@ def test_convolutions_agree_with_pytorch(entries, saved):
         weight, bias = (state[f"model_enc.{index}.{k}"] for k in ("weight", "bias"))
         x = torch.nn.functional.conv2d(x, weight, bias, stride).relu()
     wanted = x.flatten(1) @ state["fc_mean.weight"].T + state["fc_mean.bias"]
-    found = encode(
-        convolutional_networks(3), params.encoder, jnp.array(image[:, 0].numpy())
-    )
+    model = Model(convolutional_networks(3))
+    found = 10 * encode(params, jnp.array(image[:, 0].numpy()), model=model)
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-2)
 
 
@@ -119,10 +117,11 @@ def test_dense_networks_agree_with_pytorch(dense_entries, tmp_path):
     )
     z = linear(linear(x, encoder, "model_enc.0").relu(), encoder, "fc_mean")
     y = linear(linear(z, decoder, "model.0").relu(), decoder, "model.2")
-    networks = dense_networks(2, 5, hidden=7)
-    found = encode(networks, params.encoder, jnp.array(x.numpy()))
+    model = Model(dense_networks(2, 5, hidden=7))
+    assert float(params.latent_scale) == 1.0
+    found = encode(params, jnp.array(x.numpy()), model=model)
     np.testing.assert_allclose(found, z, rtol=1e-4, atol=1e-5)
-    found = decode(networks, params.decoder, jnp.array(z.numpy()))
+    found = decode(params, jnp.array(z.numpy()), model=model)
     np.testing.assert_allclose(found, y, rtol=1e-4, atol=1e-4)
     assert params.anchors.shape == (1, 4, 5)
     assert params.operators.shape == (1, 2, 2)

@@ -3,14 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaells_jax.model.networks import (
-    decode,
-    dense_networks,
-    encode,
-    init_networks,
-)
 from vaells_jax.model.starts import linear_start, skew
 from vaells_jax.model.types import Params
+from vaells_jax.networks.contract import apply_decoder, apply_encoder, init_networks
+from vaells_jax.networks.stock import dense_networks
 
 NETWORKS = dense_networks(2, 7, hidden=20)
 
@@ -29,13 +25,13 @@ def drawn(networks, inputs):
 def test_networks_start_as_principal_components_and_their_inverse():
     inputs = plane_data()
     params = linear_start(drawn(NETWORKS, inputs), inputs, spread=0.7)
-    latents = encode(NETWORKS, params.encoder, inputs)
+    latents = apply_encoder(NETWORKS, params.encoder, inputs)
     moments = latents.T @ latents / len(latents)
     np.testing.assert_allclose(moments, 0.49 * np.eye(2), atol=1e-4)
     np.testing.assert_allclose(
-        decode(NETWORKS, params.decoder, latents), inputs, atol=1e-4
+        apply_decoder(NETWORKS, params.decoder, latents), inputs, atol=1e-4
     )
-    doubled = encode(NETWORKS, params.encoder, 2.0 * inputs)
+    doubled = apply_encoder(NETWORKS, params.encoder, 2.0 * inputs)
     np.testing.assert_allclose(doubled, 2.0 * latents, atol=1e-4)
 
 

@@ -72,7 +72,9 @@ def test_the_rate_is_capped_and_finds_its_level(dtype):
 
 @pytest.mark.parametrize("phase", ["warm_up", "network", "operators", "joint"])
 def test_idle_groups_keep_parameters_and_state(phase, tiny_params):
-    options = OptimizerOptions(anchor_rate=0.1, operator_rate=0.1)
+    options = OptimizerOptions(
+        anchor_rate=0.1, operator_rate=0.1, max_operator_rate=0.1
+    )
     start = make_optimizer(options, warm_up_steps=0, phase="joint").init(tiny_params)
     transform = make_optimizer(options, warm_up_steps=0, phase=phase)
     gradients = jax.tree.map(jnp.ones_like, tiny_params)
@@ -121,7 +123,8 @@ def test_network_rate_rises_and_drops_after_the_warm_up(ramp_steps, rates, tiny_
 @pytest.mark.parametrize(
     ("options", "match"),
     [({"network_rate": -1.0}, "network_rate"), ({"beta1": 1.0}, "beta1.*1.0"),
-     ({"anchor_rate": float("inf")}, "anchor_rate")],
+     ({"anchor_rate": float("inf")}, "anchor_rate"),
+     ({"operator_rate": 1e-3, "max_operator_rate": 5e-4}, "at most.*0.0005.*0.001")],
 )  # fmt: skip
 def test_bad_options(options, match):
     with pytest.raises(ValueError, match=match):

@@ -9,12 +9,12 @@ import abc
 import dataclasses
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines.likelihoods import Likelihood
-from vaells_jax.baselines.protocol import straight_line
-from vaells_jax.model.networks import Networks
-from vaells_jax.model.types import PyTree
+from vaells_jax.evaluation.structure import straight_line
+from vaells_jax.networks.contract import Networks, PyTree
 
 Posterior = Any
 """A posterior's parameters, whatever a model makes of its encoder's outputs."""
@@ -104,4 +104,4 @@ class Baseline(abc.ABC):
         times: Float[Array, " T"],
     ) -> Float[Array, "P T d"]:
         """Join pairs of latents."""
-        return straight_line(starts, ends, times)
+        return jnp.asarray(straight_line(starts, ends, times))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines.base import Baseline, BaselineParams, Posterior
-from vaells_jax.model.networks import decode, encode, init_networks
+from vaells_jax.networks.contract import apply_decoder, apply_encoder, init_networks
 
 
 class ElboTerms(NamedTuple):
@@ -38,7 +38,8 @@ def posteriors(
     params: BaselineParams, inputs: Float[Array, "n ..."], *, model: Baseline
 ) -> Posterior:
     """Return the posterior of each data point, its leaves with a leading axis."""
-    return jax.vmap(model.posterior)(encode(model.networks, params.encoder, inputs))
+    outputs = apply_encoder(model.networks, params.encoder, inputs)
+    return jax.vmap(model.posterior)(outputs)
 
 
 def decode_outputs(
@@ -46,7 +47,7 @@ def decode_outputs(
 ) -> Float[Array, "..."]:
     """Decode latents with any leading axes: the likelihood's parameters."""
     flat = latents.reshape(-1, latents.shape[-1])
-    outputs = decode(model.networks, params.decoder, flat)
+    outputs = apply_decoder(model.networks, params.decoder, flat)
     return outputs.reshape(latents.shape[:-1] + outputs.shape[1:])
 
 

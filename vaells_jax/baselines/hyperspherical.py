@@ -9,8 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines import von_mises_fisher
 from vaells_jax.baselines.base import Baseline
-from vaells_jax.baselines.protocol import great_circle
-from vaells_jax.baselines.sphere import log_sphere_area
+from vaells_jax.baselines.sphere import great_circle, log_sphere_area
 
 MAX_CONCENTRATION = 1e4
 """What the density, its divergence and its samples are tested to."""

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vaells_jax.networks.contract import check_outputs
+
 
 @dataclasses.dataclass(frozen=True)
 class Likelihood:
@@ -48,12 +50,20 @@ class Likelihood:
         Args:
             inputs: The data point; the Bernoulli's pixels may be grey.
             outputs: What the decoder gives: means, or logits.
+
+        Raises:
+            ValueError: If the two differ in shape.
         """
+        check_outputs(outputs.shape, inputs.shape)
         if self.kind == "bernoulli":
             return jnp.sum(inputs * outputs - jax.nn.softplus(outputs))
-        constant = 0.5 * math.log(2 * math.pi * self.std**2)
         squared = jnp.sum(((inputs - outputs) / self.std) ** 2)
-        return -0.5 * squared - inputs.size * constant
+        return -0.5 * squared + self.constant(inputs.size)
+
+    def constant(self, size: int) -> float:
+        """Return the part of log p(x|z) that depends on neither x nor z, in nats."""
+        gaussian = self.kind == "gaussian"
+        return -0.5 * size * math.log(2 * math.pi * self.std**2) if gaussian else 0.0
 
     def mean(self, outputs: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the mean data point of the decoder's outputs."""

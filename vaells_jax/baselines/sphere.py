@@ -119,3 +119,20 @@ def check_dim(dim: int) -> None:
     """Raise a ValueError unless there is a sphere of that ambient dimension."""
     if dim < 2:
         raise ValueError(f"dim must be at least 2, the circle's; got {dim}.")
+
+
+def great_circle(
+    starts: Float[Array, "P m"], ends: Float[Array, "P m"], times: Float[Array, " T"]
+) -> Float[Array, "P T m"]:
+    """Join pairs of unit vectors by the sphere's geodesics.
+
+    Between opposite points, which every great circle joins, the path stays where it
+    starts.
+    """
+    norm = lambda x: jnp.sqrt(jnp.sum(x**2, axis=-1, keepdims=True))
+    angle = 2.0 * jnp.arctan2(norm(ends - starts), norm(ends + starts))
+    across = ends - jnp.cos(angle) * starts
+    length = norm(across)
+    across = jnp.where(length > 0, across / jnp.where(length > 0, length, 1.0), 0.0)
+    turned = times[None, :, None] * angle[:, None]
+    return jnp.cos(turned) * starts[:, None] + jnp.sin(turned) * across[:, None]

@@ -69,7 +69,6 @@ def init_state(
         step=jnp.asarray(0, jnp.int32),
         params=params,
         opt_state=_optimizer(options).init(params),
-        latent_scale=jnp.asarray(1.0, inputs.dtype),
     )
 
 

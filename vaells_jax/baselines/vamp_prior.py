@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines.base import BaselineParams
 from vaells_jax.baselines.vae import DiagonalNormal, Vae, log_normal, sample_normal
-from vaells_jax.model.networks import encode
+from vaells_jax.networks.contract import apply_encoder
 
 
 def log_mixture(z: Float[Array, " d"], components: DiagonalNormal) -> Float[Array, ""]:
@@ -88,7 +88,8 @@ class VampPrior(Vae):
         inputs = params.prior
         if self.pseudo_inputs == "images":
             inputs = jnp.clip(inputs, 0.0, 1.0)
-        return jax.vmap(self.posterior)(encode(self.networks, params.encoder, inputs))
+        outputs = apply_encoder(self.networks, params.encoder, inputs)
+        return jax.vmap(self.posterior)(outputs)
 
     def log_prior(
         self, z: Float[Array, " d"], prior: DiagonalNormal

@@ -10,14 +10,14 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from vaells_jax.model.networks import DigitClassifier
-from vaells_jax.model.types import PyTree
+from vaells_jax.networks.classifier import ImageClassifier
+from vaells_jax.networks.contract import PyTree
 
 Images = Float[Array | np.ndarray, "n 28 28"]
 Labels = Int[Array | np.ndarray, " n"]
 Augment = Callable[[PRNGKeyArray, Array], Array]
 
-_NETWORK = DigitClassifier()
+_NETWORK = ImageClassifier()
 _CHUNK = 500
 
 

@@ -27,8 +27,9 @@ from vaells_jax.evaluation.chunks import in_chunks
 from vaells_jax.evaluation.proposals import Generative, propose
 from vaells_jax.evaluation.samples import draw
 from vaells_jax.inference import InferenceOptions
-from vaells_jax.model.paths import Model, decode_scaled
+from vaells_jax.model.paths import Model, decode
 from vaells_jax.model.types import Batch, Params
+from vaells_jax.networks.contract import check_outputs
 
 DECODED_AT_ONCE = 4_000
 """Latents that are decoded at once, which bounds the memory."""
@@ -39,7 +40,7 @@ class ImportanceOptions:
     """What is estimated, and with how many samples.
 
     Attributes:
-        noise_std: gamma of the generative model, in the scaled latent space. The
+        noise_std: gamma of the generative model. The
             trained objective's is `1 / sqrt(zeta_4)`.
         coefficient_rate: Rate of the Laplace density of c; the objective's is zeta_5.
         pixel_std: sigma; the objective's is `1 / sqrt(zeta_1)`.
@@ -114,7 +115,7 @@ def log_marginal_likelihood(
         params: A trained model's parameters.
         key: Random key of samples and searches.
         batch: Data points; labels are used where `options.label` is "given".
-        model: The static part; networks and latent scale alone matter.
+        model: The static part; its networks alone matter.
         options: The generative model's numbers and the number of samples.
         on_done: Called with the number of data points done, after each part.
         mesh: Devices that share the data points; None for one device.
@@ -202,7 +203,8 @@ def _weigh(params, key, batch, proposals, *, model, options):
 
 def _log_images(params, batch, latents, model, pixel_std):
     """Return log p(x|z) of each sample, [B S]."""
-    outputs = decode_scaled(params.decoder, latents, model=model)
+    outputs = decode(params, latents, model=model)
+    check_outputs(outputs.shape[2:], batch.inputs.shape[1:])
     errors = (outputs - jnp.expand_dims(batch.inputs, 1)) / pixel_std
     squared = jnp.sum(errors**2, axis=tuple(range(2, errors.ndim)))
     size = math.prod(batch.inputs.shape[1:])

@@ -85,9 +85,7 @@ def importance_terms(
     Returns:
         The terms of each data point and sample.
     """
-    image = log_images(
-        params.decoder, batch, paths.latents, model=model, weights=weights
-    )
+    image = log_images(params, batch, paths.latents, model=model, weights=weights)
     return ImportanceTerms(
         image + image_constant(math.prod(batch.inputs.shape[1:]), weights),
         log_priors(
@@ -115,11 +113,14 @@ def log_likelihood(
     model: Model,
     weights: LossWeights = UNIT_WEIGHTS,
     anchors: Anchors = "class",
+    objective: LossWeights = UNIT_WEIGHTS,
 ) -> Float[np.ndarray, " B"]:
     """Estimate each data point's log-likelihood as the paper does; see `estimate`."""
-    return estimate(
-        params, key, batch, model=model, weights=weights, anchors=anchors
-    ).log_likelihood
+    found = estimate(
+        params, key, batch, model=model, weights=weights, anchors=anchors,
+        objective=objective,
+    )  # fmt: skip
+    return found.log_likelihood
 
 
 def estimate(
@@ -140,12 +141,13 @@ def estimate(
         params: A trained model's parameters.
         key: Random key of samples and searches.
         batch: Data points with their labels, as many as there are.
-        model: The static part: number of samples (the paper's is 100), their spread,
+        model: The static part: number of samples (the paper's is 100), their noise,
             and the searches.
         weights: Inverse variances and L1 weights of the likelihood's three densities.
         anchors: Which anchors make its prior.
-        objective: The ELBO's weights, those of the training; its prior is over the
-            closest anchor if `model.closest_anchor` says so.
+        objective: The ELBO's weights, those of the training, whose zeta_3 is also the
+            rate of the samples' coefficients; the ELBO's prior is over the closest
+            anchor if `model.closest_anchor` says so.
         on_done: Called with the number of data points done, after each part.
         mesh: Devices that share the data points; None for one device.
 
@@ -196,7 +198,10 @@ def _meet(anchors, params, batch, model):
 
 
 def describe(
-    model: Model, anchors: Anchors, weights: LossWeights = UNIT_WEIGHTS
+    model: Model,
+    anchors: Anchors,
+    weights: LossWeights = UNIT_WEIGHTS,
+    objective: LossWeights = UNIT_WEIGHTS,
 ) -> dict[str, Any]:
     """Return all that decides the estimate, to be recorded beside it."""
     prior = {
@@ -207,7 +212,7 @@ def describe(
     return {
         "samples": model.num_samples,
         "sample_noise_std": model.noise_std,
-        "sample_coefficient_rate": model.coefficient_rate,
+        "sample_coefficient_rate": objective.posterior_l1,
         "pixel_std": weights.reconstruction**-0.5,
         "density_noise_std": weights.posterior_residual**-0.5,
         "density_coefficient_rate": weights.posterior_l1,
@@ -223,11 +228,9 @@ def describe(
 )
 def _estimate(params, key, batch, *, model, weights, objective, closest):
     every = dataclasses.replace(model, closest_anchor=False)
-    paths = infer_paths(params, key, batch, model=every, weights=weights)
+    paths = infer_paths(params, key, batch, model=every, weights=objective)
     terms = importance_terms(params, batch, paths, model=model, weights=weights)
-    image = log_images(
-        params.decoder, batch, paths.latents, model=model, weights=objective
-    )
+    image = log_images(params, batch, paths.latents, model=model, weights=objective)
     size = math.prod(batch.inputs.shape[1:])
     prior = log_priors(params.operators, paths, objective, combine=_combine(closest))
     elbo = (

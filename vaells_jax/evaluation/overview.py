@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
-from matplotlib.figure import Figure
 
 from vaells_jax.evaluation.figures import (
     image_rows,
@@ -28,7 +27,7 @@ from vaells_jax.evaluation.figures.planes import (
     inferred_paths,
     operator_orbits,
 )
-from vaells_jax.evaluation.structure import spectrum, straight_path
+from vaells_jax.evaluation.structure import spectrum, straight_line
 
 NUM_LIKELIHOODS, LIKELIHOOD_SAMPLES = 100, 1000
 """Data points whose log p(x) is estimated, and the importance samples of each."""
@@ -71,7 +70,7 @@ def overview_merits(
     variance = float(np.mean(np.var(inputs, axis=0)))
     merits: dict[str, tuple[Any, str]] = {
         "reconstruction_mse": (error, "mean squared error of a value, in its units^2"),
-        "variance_explained": (
+        "explained_variance": (
             1.0 - error / variance if variance > 0 else float("nan"),
             "1 - mean squared error / variance of a value: 1 is perfect",
         ),
@@ -111,7 +110,7 @@ def overview_figures(
     inputs: Inputs,
     labels: Labels | None = None,
     class_names: Sequence[str] = (),
-) -> dict[str, Figure]:
+) -> dict[str, Any]:
     """Draw a trained model: what it makes of test data, its samples and its paths.
 
     Args:
@@ -122,13 +121,14 @@ def overview_figures(
         class_names: Of class 0, 1 and so on.
 
     Returns:
-        Figures by name.
+        matplotlib figures by name.
 
     Raises:
         ValueError: If there are no data points, labels of another number, or data
             points that are neither images nor vectors.
     """
     inputs, classes = _checked(inputs, labels)
+    labelled = len(np.unique(classes)) > 1
     prior_key, near_key, wide_key, pair_key = jax.random.split(key, 4)
     # The same data points whatever the key, so that models can be compared.
     drawn = np.random.default_rng(0).permutation(len(inputs))[:MAP_POINTS]
@@ -163,7 +163,7 @@ def overview_figures(
             np.zeros(len(data), int), title=title, value_name="",
         )  # fmt: skip
     elif _has_prior(trained):
-        by_class = labels is not None and anchors is not None and len(names) <= 10
+        by_class = labelled and anchors is not None and len(names) <= 10
         rows = names if by_class else [f"samples {i}" for i in range(1, 5)]
         found = {"test data": data[order]}
         keys = jax.random.split(prior_key, len(rows))
@@ -197,17 +197,26 @@ def overview_figures(
     if anchors is not None:
         anchors = trained.encode(anchors.reshape(-1, *inputs.shape[1:]))
     figures["latent_map"] = latent_map(
-        latents, None if labels is None else classes, anchors=anchors,
+        latents, classes if labelled else None, anchors=anchors,
         class_names=class_names, title="Latents of test data",
     )  # fmt: skip
     return figures
+
+
+def prior_figure(points: Inputs) -> Any:
+    """Draw samples of a prior, ten in a row."""
+    points = _unit_range(points)(points)
+    width = min(10, len(points))
+    starts = range(0, len(points) - width + 1, width)
+    rows = {f"{i + 1} to {i + width}": points[i : i + width] for i in starts}
+    return image_rows(rows, title="Samples of the prior")
 
 
 def _interpolations(trained, inputs, latents, pairs, in_range):
     """Draw the model's paths between pairs of data points, and straight ones."""
     first, last = pairs.T
     times = np.linspace(0.0, 1.0, _STEPS, dtype=latents.dtype)
-    straight = straight_path(latents[first], latents[last], times)
+    straight = straight_line(latents[first], latents[last], times)
     found = trained.interpolate(inputs[first], inputs[last], _STEPS).latents
     both = np.stack([np.asarray(found), straight], axis=1)
     both = in_range(trained.decode(both))

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.inference import InferenceOptions, infer_coefficients
-from vaells_jax.model.paths import Model, decode_scaled, encode_scaled
+from vaells_jax.model.paths import Model, anchor_means, decode, encode
 from vaells_jax.model.types import Batch, Params
+from vaells_jax.networks.contract import check_outputs
 from vaells_jax.operators.transport import transport
 
 ANCHOR_SHARE = 0.2
@@ -49,7 +50,7 @@ class Proposals(NamedTuple):
     """The proposal of each data point; N anchors each.
 
     Attributes:
-        starts: `f(a)`, scaled.
+        starts: `f(a)`.
         anchor_logits: log q(a).
         coefficients: Centre of c for each anchor.
         coefficient_spread: Its covariance.
@@ -92,8 +93,8 @@ def propose(
     Returns:
         One proposal for each data point.
     """
-    starts = _anchor_latents(params, batch.labels, model=model)
-    latents = _encoded(params.encoder, batch.inputs, model=model)
+    starts = _anchor_means(params, batch, model=model)
+    latents = _encode(params, batch.inputs, model=model)
     keys = jax.random.split(key, ROUNDS + 1)
 
     def search_all(key, latents):
@@ -115,20 +116,8 @@ def propose(
     )  # fmt: skip
 
 
-_encoded = jax.jit(encode_scaled, static_argnames="model")
-
-
-@functools.partial(jax.jit, static_argnames="model")
-def _anchor_latents(params, labels, *, model):
-    """Encode the anchors of each data point's class; NaN where there is no such."""
-    groups, count = params.anchors.shape[:2]
-    flat = params.anchors.reshape(groups * count, *params.anchors.shape[2:])
-    means = encode_scaled(params.encoder, flat, model=model)
-    return (
-        means.reshape(groups, count, -1)
-        .at[labels]
-        .get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
-    )
+_encode = jax.jit(encode, static_argnames="model")
+_anchor_means = jax.jit(anchor_means, static_argnames="model")
 
 
 @functools.partial(jax.jit, static_argnames=("model", "generative"))
@@ -152,7 +141,8 @@ def _picture(params, inputs, latents, starts, found, *, model, generative):
 
 
 def _errors(params, x, z, model, generative):
-    output = decode_scaled(params.decoder, z[None], model=model)[0]
+    output = decode(params, z, model=model)
+    check_outputs(output.shape, x.shape)
     return ((output - x) / generative.pixel_std).ravel()
 
 

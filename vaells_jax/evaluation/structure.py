@@ -177,9 +177,13 @@ def path_score(
     return PathScore(float(error), float(np.mean(np.all(kept, axis=1))))
 
 
-def straight_path(starts: np.ndarray, ends: np.ndarray, times: np.ndarray):
-    """Join pairs of latents by straight lines, the path of models without others."""
-    return starts[:, None, :] + times[None, :, None] * (ends - starts)[:, None, :]
+def straight_line(
+    starts: Float[Array | np.ndarray, "P d"],
+    ends: Float[Array | np.ndarray, "P d"],
+    times: Float[Array | np.ndarray, " T"],
+) -> Float[Array | np.ndarray, "P T d"]:
+    """Join pairs of latents by straight lines, the path of a Euclidean space."""
+    return starts[:, None] + times[None, :, None] * (ends - starts)[:, None]
 
 
 def prior_score(

@@ -1,1 +1,1 @@
-"""The model of Section 2.3: networks, posterior, prior and objective."""
+"""The model of Section 2.3: posterior, prior and objective."""

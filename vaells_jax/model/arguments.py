@@ -49,16 +49,6 @@ def check_anchors(anchors: Any, inputs: Array) -> None:
         )
 
 
-def check_latents(params: Params, means: Array) -> None:
-    """Raise a ValueError unless operators act on latents of the encoder's size."""
-    size = params.operators.shape[-1]
-    if means.shape[-1] != size:
-        raise ValueError(
-            f"operators act on latents of size {size}, but the encoder gives size "
-            f"{means.shape[-1]}."
-        )
-
-
 def _check_labels(labels, classes):
     """Raise a ValueError for labels outside the classes, where they are concrete."""
     if isinstance(labels, jax.core.Tracer):

@@ -11,14 +11,15 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from vaells_jax.model.paths import (
     Model,
     Paths,
-    decode_scaled,
-    encode_scaled,
+    decode,
+    encode,
     infer_paths,
     sample_latents,
 )
 from vaells_jax.model.posterior import log_posterior
 from vaells_jax.model.prior import anchor_components, log_prior
-from vaells_jax.model.types import Batch, LossWeights, Params, PyTree
+from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.networks.contract import check_outputs
 
 
 class LossTerms(NamedTuple):
@@ -85,7 +86,7 @@ def loss_and_paths(
     paths = infer_paths(params, key, batch, model=model, weights=weights)
     terms = LossTerms(
         reconstruction=reconstruction_term(
-            params.decoder, batch, paths.latents, model=model, weights=weights
+            params, batch, paths.latents, model=model, weights=weights
         ),
         posterior=posterior_term(params.operators, paths, weights),
         prior=prior_term(params.operators, paths, weights),
@@ -116,12 +117,16 @@ def warm_up_loss(
     Returns:
         The loss in nats per example and its terms, the others zero.
     """
-    still = dataclasses.replace(model, noise_std=0.0, coefficient_rate=coefficient_rate)
-    means = encode_scaled(params.encoder, batch.inputs, model=model)
-    latents = sample_latents(key, params.operators, means, model=still)
-    term = reconstruction_term(
-        params.decoder, batch, latents, model=model, weights=weights
+    means = encode(params, batch.inputs, model=model)
+    latents = sample_latents(
+        key,
+        params.operators,
+        means,
+        num_samples=model.num_samples,
+        coefficient_rate=coefficient_rate,
+        noise_std=0.0,
     )
+    term = reconstruction_term(params, batch, latents, model=model, weights=weights)
     zero = jnp.zeros_like(term)
     return term, LossTerms(term, zero, zero, zero)
 
@@ -138,18 +143,17 @@ def operator_objective(
         constants here are left out, for they would cost the comparison digits: the
         posterior's, and the prior's where only the closest anchor counts.
     """
-    weights = dataclasses.replace(weights, posterior_l1=0.0)
     if paths.anchor_index is not None:
         weights = dataclasses.replace(weights, prior_l1=0.0)
     return (
-        posterior_term(operators, paths, weights)
+        jnp.mean(log_posteriors(operators, paths, weights, l1_weight=0.0))
         + weights.prior_factor * prior_term(operators, paths, weights)
         + operator_norm_term(operators, weights)
     )
 
 
 def reconstruction_term(
-    decoder: PyTree,
+    params: Params,
     batch: Batch,
     latents: Float[Array, "B S d"],
     *,
@@ -157,7 +161,7 @@ def reconstruction_term(
     weights: LossWeights,
 ) -> Float[Array, ""]:
     """Return `1/2 zeta_1 ||x - g(z)||^2` averaged over samples and examples, nats."""
-    return -jnp.mean(log_images(decoder, batch, latents, model=model, weights=weights))
+    return -jnp.mean(log_images(params, batch, latents, model=model, weights=weights))
 
 
 def posterior_term(
@@ -175,7 +179,7 @@ def prior_term(
 
 
 def log_images(
-    decoder: PyTree,
+    params: Params,
     batch: Batch,
     latents: Float[Array, "B S d"],
     *,
@@ -183,23 +187,32 @@ def log_images(
     weights: LossWeights,
 ) -> Float[Array, "B S"]:
     """Return log p(x|z) of each sample without its constant `C_1`, in nats."""
-    outputs = decode_scaled(decoder, latents, model=model)
+    outputs = decode(params, latents, model=model)
+    check_outputs(outputs.shape[2:], batch.inputs.shape[1:])
     errors = (outputs - jnp.expand_dims(batch.inputs, 1)) ** 2
     squared = jnp.sum(errors, axis=tuple(range(2, errors.ndim)))
     return -0.5 * weights.reconstruction * squared
 
 
 def log_posteriors(
-    operators: Float[Array, "M d d"], paths: Paths, weights: LossWeights
+    operators: Float[Array, "M d d"],
+    paths: Paths,
+    weights: LossWeights,
+    *,
+    l1_weight: float | None = None,
 ) -> Float[Array, "B S"]:
-    """Return log q(z|x), eq. 11, of each sample without its constant, in nats."""
+    """Return log q(z|x), eq. 11, of each sample without its constant, in nats.
+
+    `l1_weight` stands in place of zeta_3, if it is given.
+    """
+    l1_weight = weights.posterior_l1 if l1_weight is None else l1_weight
     density = lambda mean, z, c: log_posterior(
         z,
         mean,
         operators,
         c,
         residual_weight=weights.posterior_residual,
-        l1_weight=weights.posterior_l1,
+        l1_weight=l1_weight,
     )
     per_sample = jax.vmap(jax.vmap(density, (None, 0, 0)))
     return per_sample(paths.latent_means, paths.latents, paths.posterior_coefficients)

@@ -10,15 +10,22 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from vaells_jax.checks import check_count, check_key, check_kind, check_number
+from vaells_jax.checks import (
+    check_count,
+    check_key,
+    check_kind,
+    check_number,
+    check_numbers,
+)
 from vaells_jax.inference import InferenceOptions, infer_coefficients
-from vaells_jax.model.arguments import check_anchors, check_arguments, check_latents
-from vaells_jax.model.networks import Networks, decode, encode
+from vaells_jax.model.arguments import check_arguments
 from vaells_jax.model.posterior import sample_posterior
 from vaells_jax.model.prior import closest_anchor
-from vaells_jax.model.types import Batch, LossWeights, Params, PyTree
+from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.networks.contract import Networks, apply_decoder, apply_encoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,20 +34,17 @@ class Model:
 
     Attributes:
         networks: Encoder and decoder.
-        latent_scale: `s`: paths live in `z / s`, the decoder sees `s z`.
         num_samples: Posterior samples of each example, N_s.
-        noise_std: Deviation gamma of the posterior's noise.
-        coefficient_rate: Inverse scale zeta_3 of the posterior's coefficients.
+        noise_std: Deviation gamma of the posterior's noise; that of its density is
+            `LossWeights.posterior_residual`'s.
         closest_anchor: Prior over the closest anchor (eq. 12) or over all (eq. 7).
         posterior_search: How paths from `f(x)` are searched; its L1 weight is zeta_q.
         prior_search: How paths from anchors are searched; its L1 weight is zeta_p.
     """
 
     networks: Networks
-    latent_scale: float = 1.0
     num_samples: int = 1
     noise_std: float = 1e-3
-    coefficient_rate: float = 1.0
     closest_anchor: bool = True
     posterior_search: InferenceOptions = InferenceOptions(initial_range=(0.0, 1.0))
     prior_search: InferenceOptions = InferenceOptions()
@@ -52,8 +56,6 @@ class Model:
             ValueError: If a number is out of its range, or a field not of its kind.
         """
         check_count("num_samples", self.num_samples)
-        check_number("latent_scale", self.latent_scale, strict=True)
-        check_number("coefficient_rate", self.coefficient_rate, strict=True)
         check_number("noise_std", self.noise_std)
         check_kind(
             networks=(self.networks, Networks),
@@ -70,10 +72,10 @@ class Paths(NamedTuple):
     the example's class (eq. 7), or the closest of them alone (eq. 12), N = 1.
 
     Attributes:
-        latent_means: `f(x)`, scaled.
-        latents: Posterior samples, scaled.
+        latent_means: `f(x)`.
+        latents: Posterior samples.
         posterior_coefficients: c* from the example's own mean to each sample.
-        anchor_means: `f(a_i)` of the anchors that count for each sample, scaled.
+        anchor_means: `f(a_i)` of the anchors that count for each sample.
         prior_coefficients: c* from these anchors to each sample.
         anchor_index: Which anchor is the closest to each sample, or None if all count.
         converged: Share of the searches, those from all anchors, that met their
@@ -89,19 +91,65 @@ class Paths(NamedTuple):
     converged: Float[Array, ""]
 
 
-def encode_scaled(
-    encoder: PyTree, inputs: Float[Array, "B ..."], *, model: Model
+def encode(
+    params: Params, inputs: Float[Array | np.ndarray, "B ..."], *, model: Model
 ) -> Float[Array, "B d"]:
-    """Encode data points to the scaled latent space, `f(x) / s`."""
-    return encode(model.networks, encoder, inputs) / model.latent_scale
+    """Return the latent means of data points, `f(x) = f_phi(x) / s`.
+
+    Args:
+        params: The encoder's parameters and the latent scale.
+        inputs: Data points.
+        model: The static part of the model.
+
+    Returns:
+        Latents in the space where operators, searches, samples and densities live.
+
+    Raises:
+        ValueError: If the inputs do not fit the encoder, its latents not the operators,
+            or the scale is not a positive number.
+    """
+    check_kind(params=(params, Params), model=(model, Model))
+    check_number("latent_scale", params.latent_scale, strict=True)
+    check_numbers(inputs=inputs)
+    latents = apply_encoder(model.networks, params.encoder, jnp.asarray(inputs))
+    size = params.operators.shape[-1]
+    if latents.shape[-1] != size:
+        raise ValueError(
+            f"operators act on latents of size {size}, but the encoder gives size "
+            f"{latents.shape[-1]}."
+        )
+    return latents / jnp.asarray(params.latent_scale, latents.dtype)
 
 
-def decode_scaled(
-    decoder: PyTree, latents: Float[Array, "*n d"], *, model: Model
+def decode(
+    params: Params, latents: Float[Array | np.ndarray, "*n d"], *, model: Model
 ) -> Float[Array, "..."]:
-    """Decode scaled latents with any leading axes, `g(s z)`."""
-    flat = latents.reshape(-1, latents.shape[-1])
-    outputs = decode(model.networks, decoder, flat * model.latent_scale)
+    """Return the data points of latents, `g(z) = g_theta(s z)`.
+
+    Args:
+        params: The decoder's parameters and the latent scale.
+        latents: Points of the space that `encode` maps to, with any leading axes.
+        model: The static part of the model.
+
+    Returns:
+        Data points with the same leading axes.
+
+    Raises:
+        ValueError: If the latents do not fit the operators and the decoder, or the
+            scale is not a positive number.
+    """
+    check_kind(params=(params, Params), model=(model, Model))
+    check_number("latent_scale", params.latent_scale, strict=True)
+    check_numbers(latents=latents)
+    size = params.operators.shape[-1]
+    if latents.shape[-1:] != (size,):
+        raise ValueError(
+            f"latents must have shape [..., {size}], the size that the operators act "
+            f"on; got {list(latents.shape)}."
+        )
+    scale = jnp.asarray(params.latent_scale, latents.dtype)
+    flat = jnp.asarray(latents).reshape(-1, size) * scale
+    outputs = apply_decoder(model.networks, params.decoder, flat)
     return outputs.reshape(latents.shape[:-1] + outputs.shape[1:])
 
 
@@ -110,16 +158,14 @@ def sample_latents(
     operators: Float[Array, "M d d"],
     latent_means: Float[Array, "B d"],
     *,
-    model: Model,
+    num_samples: int,
+    coefficient_rate: float,
+    noise_std: float,
 ) -> Float[Array, "B S d"]:
-    """Draw the model's number of posterior samples around each mean, eq. 5."""
-    keys = jax.random.split(key, (latent_means.shape[0], model.num_samples))
+    """Draw posterior samples around each mean, eq. 5; see `sample_posterior`."""
+    keys = jax.random.split(key, (latent_means.shape[0], num_samples))
     draw = lambda key, mean: sample_posterior(
-        key,
-        operators,
-        mean,
-        coefficient_rate=model.coefficient_rate,
-        noise_std=model.noise_std,
+        key, operators, mean, coefficient_rate=coefficient_rate, noise_std=noise_std
     )[0]
     return jax.vmap(jax.vmap(draw, (0, None)))(keys, latent_means)
 
@@ -141,9 +187,15 @@ def infer_paths(
     check_kind(model=(model, Model), weights=(weights, LossWeights))
     check_arguments(params, batch)
     sample_key, posterior_key, prior_key = jax.random.split(key, 3)
-    means = encode_scaled(params.encoder, batch.inputs, model=model)
-    check_latents(params, means)
-    latents = sample_latents(sample_key, params.operators, means, model=model)
+    means = encode(params, batch.inputs, model=model)
+    latents = sample_latents(
+        sample_key,
+        params.operators,
+        means,
+        num_samples=model.num_samples,
+        coefficient_rate=weights.posterior_l1,
+        noise_std=model.noise_std,
+    )
     own = infer_coefficients(
         posterior_key,
         params.operators,
@@ -193,11 +245,9 @@ def _with_closest(params, batch, paths, objective, model, weights):
     )
     index = jax.vmap(jax.vmap(choose))(objective, paths.prior_coefficients)
     examples, samples = index.shape
-    met, rows = _met_anchors(params, batch)
-    closest = _rows(met, jnp.broadcast_to(rows[:, None], index.shape), index)
-    means = encode_scaled(
-        params.encoder, closest.reshape(-1, *closest.shape[2:]), model=model
-    )
+    groups, rows = _anchors(params, batch)
+    closest = _rows(groups, jnp.broadcast_to(rows[:, None], index.shape), index)
+    means = encode(params, closest.reshape(-1, *closest.shape[2:]), model=model)
     pick = jax.vmap(jax.vmap(lambda coefficients, i: coefficients[i][None]))
     return paths._replace(
         anchor_means=means.reshape(examples, samples, 1, -1),
@@ -209,30 +259,24 @@ def _with_closest(params, batch, paths, objective, model, weights):
 def anchor_means(
     params: Params, batch: Batch, *, model: Model
 ) -> Float[Array, "B N d"]:
-    """Encode the anchors that each example meets: its own, or those of its class.
+    """Encode the anchors of each example: its own, or those of its class.
 
-    With `model.closest_anchor` they are constants to differentiation.
-
-    Raises:
-        ValueError: If there is none, or the anchors' shape is not one of anchors.
+    With `model.closest_anchor` they are constants to differentiation. Anchors and
+    labels are taken as they come (`check_arguments`).
     """
-    met, rows = _met_anchors(params, batch)
-    groups, count = met.shape[:2]
-    encoder = params.encoder
+    groups, rows = _anchors(params, batch)
     if model.closest_anchor:
-        encoder, met = jax.lax.stop_gradient((encoder, met))
-    flat = met.reshape(groups * count, *met.shape[2:])
-    means = encode_scaled(encoder, flat, model=model)
-    return _rows(means.reshape(groups, count, -1), rows)
+        params, groups = jax.lax.stop_gradient((params, groups))
+    flat = groups.reshape(-1, *groups.shape[2:])
+    means = encode(params, flat, model=model)
+    return _rows(means.reshape(*groups.shape[:2], -1), rows)
 
 
-def _met_anchors(params, batch):
+def _anchors(params, batch):
     """Return the anchors, group by group, and each example's group."""
-    anchors = params.anchors if batch.anchors is None else batch.anchors
-    check_anchors(anchors, batch.inputs)
     if batch.anchors is not None:
-        return anchors, jnp.arange(anchors.shape[0])
-    return anchors, batch.labels
+        return batch.anchors, jnp.arange(batch.anchors.shape[0])
+    return params.anchors, batch.labels
 
 
 def _rows(groups, *index):
@@ -241,6 +285,5 @@ def _rows(groups, *index):
     A label outside the classes thus meets NaN anchors: the loss says so, where clamping
     the index would quietly use another class's.
     """
-    return groups.at[index].get(
-        mode="fill", fill_value=jnp.nan, wrap_negative_indices=False
-    )
+    rows = jnp.asarray(groups).at[index]
+    return rows.get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)

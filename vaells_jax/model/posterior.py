@@ -1,6 +1,6 @@
 """The variational posterior q(z|x): a noisy transport of the latent mean.
 
-Each function treats one example. Latents are in the scaled space.
+Each function treats one example.
 """
 
 import jax

@@ -56,7 +56,7 @@ def anchor_components(
 
     Args:
         z: The point whose density is asked.
-        anchor_means: `f(a_i)`, scaled.
+        anchor_means: `f(a_i)`.
         operators: The dictionary Psi.
         coefficients: Inferred coefficients of the path from each anchor.
         residual_weight: zeta_4.

@@ -37,10 +37,10 @@ def load_published(
             images and one of the swiss roll.
 
     Returns:
-        Float32 parameters: encoder and decoder for `convolutional_networks(d)`, whose
-        latents are unscaled (the authors' runs on MNIST use `latent_scale=10`), or for
+        Float32 parameters: encoder and decoder for `convolutional_networks(d)` or for
         `dense_networks(d, size)`; operators that act from the left; anchors
-        `[C, N_a, *x]`, or None where the file has none (the circles').
+        `[C, N_a, *x]`, or None where the file has none (the circles'); the latent scale
+        of the authors' runs, which no file holds: 10 for images, else 1.
 
     Raises:
         ValueError: If the file cannot be read safely, an entry is missing, or one has
@@ -53,16 +53,18 @@ def load_published(
     latent_size = encoder.array("fc_mean.bias", (None,)).size
     anchors: Any
     if "fc.0.weight" in decoder.entries or "model_enc.2.weight" in encoder.entries:
+        scale = 10.0
         networks = _encoder(encoder, latent_size), _decoder(decoder, latent_size)
         anchors = _anchors(_Entries(entries), (1, 28, 28), num_classes or 10)
         anchors = anchors.reshape(*anchors.shape[:2], 28, 28)
     else:
+        scale = 1.0
         networks, size = _dense_pair(encoder, decoder, latent_size)
         anchors = None
         if "anchors" in entries:
             anchors = _anchors(_Entries(entries), (size,), num_classes or 1)
     operators = _operators(_Entries(entries), latent_size)
-    return Params(*networks, operators, anchors)
+    return Params(*networks, operators, anchors, jnp.asarray(scale, operators.dtype))
 
 
 class _Entries:

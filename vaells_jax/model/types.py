@@ -1,30 +1,32 @@
 """The records that the model's functions pass around."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxtyping import Array, Float, Int
 
 from vaells_jax.checks import check_number
-
-PyTree = Any
+from vaells_jax.networks.contract import PyTree
 
 
 class Params(NamedTuple):
-    """Everything that training changes.
+    """Everything that training changes, and the scale that it leaves alone.
 
     Attributes:
         encoder: Parameters of `f_phi`.
         decoder: Parameters of `g_theta`.
-        operators: The dictionary Psi, which acts from the left on scaled latents.
+        operators: The dictionary Psi, which acts on latents from the left.
         anchors: Anchor points in the data space, per class: `[C, N_a, *x]`. None where
             each example brings its own (`Batch.anchors`).
+        latent_scale: `s`, positive: latents are `f_phi(x) / s`, and the decoder sees
+            `s z`. No step changes it.
     """
 
     encoder: PyTree
     decoder: PyTree
     operators: Float[Array, "M d d"]
     anchors: Float[Array, "C N ..."] | None
+    latent_scale: Float[Array, ""] | float = 1.0
 
 
 class Batch(NamedTuple):
@@ -50,8 +52,10 @@ class LossWeights:
 
     Attributes:
         reconstruction: zeta_1, of the squared pixel errors.
-        posterior_residual: zeta_2, of the posterior's squared distances.
-        posterior_l1: zeta_3, of the posterior's coefficients.
+        posterior_residual: zeta_2, of the posterior's squared distances. A density of
+            what is sampled would have `1 / noise_std**2`; the paper's tables do not.
+        posterior_l1: zeta_3, of the posterior's coefficients: their weight in its
+            density, and the inverse scale with which they are sampled.
         prior_residual: zeta_4, of the prior's squared distances.
         prior_l1: zeta_5, of the prior's coefficients.
         operator_norm: eta, of the operators' squared Frobenius norms.
@@ -72,7 +76,7 @@ class LossWeights:
         """Check the numbers.
 
         Raises:
-            ValueError: If a weight is negative or not finite.
+            ValueError: If a weight is negative or not finite, or zeta_3 is zero.
         """
         for name, value in dataclasses.asdict(self).items():
-            check_number(name, value)
+            check_number(name, value, strict=name == "posterior_l1")

@@ -2,11 +2,13 @@
 
 The one owner of Orbax. Batches and random numbers are functions of the step, so that
 the state is all there is to save. Orbax writes into a temporary folder and renames it
-when it is done; the digest of its files is written last. A folder without its digest
-was never finished, one that disagrees with it was damaged since, and either is passed
-over for the one before it.
+when it is done; the digests of its files are written last, with a record of the run
+that they belong to. A folder without digests was never finished, one that disagrees
+with them was damaged since, and either is passed over for the one before it. Only the
+writer of a run tidies its folder: readers change nothing.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -22,7 +24,6 @@ from vaells_jax.training.step import TrainState
 
 _logger = logging.getLogger(__name__)
 _DIGEST = "digest.json"
-_MANAGED = "default"  # where version 0.1.0's first checkpoints, without digests, lie
 
 
 class DamagedCheckpointError(ValueError):
@@ -35,20 +36,29 @@ class Checkpoints:
     Processes that share a mesh share the folder, and call every method together.
 
     Args:
-        directory: Where they lie; made if missing.
+        directory: Where they lie.
         keep: How many of the newest to keep.
+        record: What is written beside each, as JSON knows it.
+        writer: Whether this is the run that writes them. It clears away what a killed
+            run left; a reader leaves everything as it is.
 
     Raises:
         ValueError: If `keep` is not positive.
     """
 
-    def __init__(self, directory: str | pathlib.Path, *, keep: int = 2) -> None:
+    def __init__(
+        self,
+        directory: str | pathlib.Path,
+        *,
+        keep: int = 2,
+        record: Any = None,
+        writer: bool = True,
+    ) -> None:
         check_count("keep", keep)
         self.directory = pathlib.Path(directory).resolve()
-        self._keep = keep
+        self._keep, self._record, self._writer = keep, record, writer
         self._orbax = ocp.Checkpointer(ocp.StandardCheckpointHandler())
-        if _is_first():
-            self.directory.mkdir(parents=True, exist_ok=True)
+        if writer and _is_first():
             self._tidy()
         _meet("opened")
 
@@ -56,34 +66,48 @@ class Checkpoints:
         """Return the step of the newest checkpoint, or None."""
         return max(self._steps(), default=None)
 
+    def record(self) -> Any:
+        """Return the record of the newest checkpoint that has one, or None."""
+        for step in sorted(self._steps(), reverse=True):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                return json.loads((self._folder(step) / _DIGEST).read_text())["record"]
+        return None
+
     def save(self, state: TrainState) -> None:
         """Write a checkpoint under the state's step, unless it is there."""
         step = int(state.step)
         if step in self._steps():
             return
-        folder = self.directory / str(step)
+        folder = self._folder(step)
+        self.directory.mkdir(parents=True, exist_ok=True)
         self._orbax.save(folder, args=ocp.args.StandardSave(state))
         if _is_first():
-            about = {"leaves": _leaves(state), "sha256": _digest(folder)}
+            about = {
+                "leaves": _leaves(state),
+                "sha256": {name: _digest(folder / name) for name in _files(folder)},
+                "record": self._record,
+            }
             partial = folder / f"{_DIGEST}.partial"
             partial.write_text(json.dumps(about))
             partial.replace(folder / _DIGEST)
-            for old in sorted(self._steps())[: -self._keep]:
+            others = sorted(self._steps() - {step})
+            for old in others[: max(len(others) + 1 - self._keep, 0)]:
                 # Not half gone under its own name, should the run be killed here.
                 doomed = self.directory / f"removed-{old}"
-                (self.directory / str(old)).rename(doomed)
+                self._folder(old).rename(doomed)
                 shutil.rmtree(doomed)
         _meet(f"saved {step}")
 
-    def restore(self, template: TrainState) -> TrainState:
+    def restore(self, template: TrainState | None) -> Any:
         """Read the newest checkpoint that is whole.
 
-        Others are named in the log and moved aside, so that the run can write them
-        again.
+        Others are named in the log; a writer moves them aside, so that the run can
+        write them again.
 
         Args:
             template: A state of the same structure, shapes and types; what is read
-                lies where it lies, on one device or on many.
+                lies where it lies, on one device or on many. None reads nested
+                dictionaries of arrays, whatever they are.
 
         Returns:
             The saved state, to the bit.
@@ -105,37 +129,46 @@ class Checkpoints:
             for words in damaged.values():
                 _logger.warning("%s Using that of step %d.", words, step)
             _meet("compared")
-            if _is_first():
+            if self._writer and _is_first():
                 self._set_aside(damaged)
             _meet("set aside")
             return state
+        if not self._writer and set(steps) != self._steps():
+            return self.restore(template)  # the run wrote a newer one meanwhile
         raise ValueError(f"{' '.join(damaged.values())} There is no older one.")
 
     def close(self) -> None:
         """Release Orbax's threads."""
         self._orbax.close()
 
+    def _folder(self, step):
+        return self.directory / str(step)
+
     def _steps(self) -> set[int]:
-        """Return the steps that have a folder, whole or not."""
-        names = [path.name for path in self.directory.glob("*") if path.is_dir()]
-        return {int(name) for name in names if name.isdecimal()}
+        """Return the steps that have a folder; of a reader, those that are finished."""
+        return {
+            int(path.name)
+            for path in self.directory.glob("*")
+            if path.name.isdecimal() and (self._writer or (path / _DIGEST).exists())
+        }
 
     def _read(self, step, template):
-        """Compare one checkpoint with its digest, and read it."""
-        folder = self.directory / str(step)
-        if (folder / _MANAGED).exists():
-            _logger.warning("The checkpoint %s has no digest to check it by.", folder)
-            folder = folder / _MANAGED
+        """Compare one checkpoint with its digests, and read it."""
+        folder = self._folder(step)
+        found = _verify(folder)
+        if template is None:
+            restore = ocp.args.StandardRestore()
         else:
-            found, wanted = _verify(folder), _leaves(template)
+            wanted = _leaves(template)
             if found != wanted:  # Orbax would convert types in silence
                 raise ValueError(
                     f"the checkpoint {folder} belongs to another configuration: "
                     f"{_difference(found, wanted)}."
                 )
-        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+            shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+            restore = ocp.args.StandardRestore(shapes)
         try:
-            return self._orbax.restore(folder, args=ocp.args.StandardRestore(shapes))
+            return self._orbax.restore(folder, args=restore)
         except Exception as error:
             reason = (str(error).splitlines() or ["no reason given"])[0]
             raise DamagedCheckpointError(
@@ -149,9 +182,10 @@ class Checkpoints:
             for left in self.directory.glob(pattern):
                 shutil.rmtree(left)
         for step in self._steps():
-            folder = self.directory / str(step)
-            if not (folder / _DIGEST).exists() and not (folder / _MANAGED).exists():
-                _logger.warning("The checkpoint %s was never finished.", folder)
+            if not (self._folder(step) / _DIGEST).exists():
+                _logger.warning(
+                    "The checkpoint %s was never finished.", self._folder(step)
+                )
                 self._set_aside([step])
 
     def _set_aside(self, steps):
@@ -161,7 +195,7 @@ class Checkpoints:
             while target.exists():
                 number += 1
                 target = self.directory / f"damaged-{step}-{number}"
-            (self.directory / str(step)).rename(target)
+            self._folder(step).rename(target)
 
 
 def _is_first() -> bool:
@@ -175,33 +209,42 @@ def _meet(name: str) -> None:
 
 
 def _verify(folder: pathlib.Path) -> list[list[Any]]:
-    """Compare a folder's files with its digest; returns its arrays' types and shapes.
+    """Compare a folder's files with their digests; return arrays' types and shapes.
+
+    Files that the run did not write are not looked at.
 
     Raises:
-        DamagedCheckpointError: If they differ.
+        DamagedCheckpointError: If one is missing or differs; names it.
     """
     name = f"the checkpoint {folder} cannot be read;"
     try:
         about = json.loads((folder / _DIGEST).read_text())
-        found, leaves = about["sha256"], about["leaves"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        digests, leaves = about["sha256"].items(), about["leaves"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedCheckpointError(f"{name} its {_DIGEST} is damaged.") from error
-    if found != _digest(folder):
-        raise DamagedCheckpointError(
-            f"{name} its files are not those that were written: their digest differs."
-        )
+    for file, digest in digests:
+        if not (folder / file).is_file():
+            raise DamagedCheckpointError(f"{name} its file {file} is missing.")
+        if _digest(folder / file) != digest:
+            raise DamagedCheckpointError(
+                f"{name} its file {file} is not what was written: the digest differs."
+            )
     return leaves
 
 
-def _digest(folder: pathlib.Path) -> str:
-    """Return the SHA-256 of the names and contents of a folder's files."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = path.relative_to(folder).as_posix()
-        if not name.startswith(_DIGEST):
-            content = path.read_bytes()
-            digest.update(f"{name}\n{len(content)}\n".encode() + content)
-    return digest.hexdigest()
+def _files(folder: pathlib.Path) -> list[str]:
+    """List a folder's files by their names in it."""
+    return [
+        path.relative_to(folder).as_posix()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+
+
+def _digest(path: pathlib.Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _leaves(state: Any) -> list[list[Any]]:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.checks import check_count, check_key
-from vaells_jax.model.paths import Model, encode_scaled
+from vaells_jax.model.paths import Model, encode
 from vaells_jax.model.types import Batch, LossWeights, Params
 from vaells_jax.sharding import place, place_batch, replicated
 from vaells_jax.training.failure import (
@@ -190,7 +190,7 @@ def transport_steps(
     """Return VAELLS's steps for `fit`.
 
     Args:
-        model: The static part; its latent scale is the state's.
+        model: The static part of the model.
         weights: The table's weights.
         schedule: Phases' factors and the warm-up's length.
         optimizer: Rates.
@@ -199,7 +199,7 @@ def transport_steps(
 
     def make_step(phase: Phase, state: TrainState) -> TrainStep:
         return make_train_step(
-            model=with_scale(model, state),
+            model=model,
             weights=weights,
             schedule=schedule,
             optimizer=optimizer,
@@ -227,14 +227,11 @@ def choose_scale(
             raise NonFiniteLossError(
                 f"the latents' magnitude after warm-up is {scale}: no scale fits."
             )
-        return state.replace(latent_scale=np.asarray(scale, state.latent_scale.dtype))  # type: ignore[attr-defined]
+        scale = jnp.asarray(scale, state.params.latent_scale.dtype)
+        params = state.params._replace(latent_scale=scale)
+        return state.replace(params=params)  # type: ignore[attr-defined]
 
     return choose
-
-
-def with_scale(model: Model, state: TrainState) -> Model:
-    """Return the model with the latent scale that the state has settled on."""
-    return dataclasses.replace(model, latent_scale=float(state.latent_scale))
 
 
 def latent_magnitude(
@@ -245,6 +242,5 @@ def latent_magnitude(
     Dividing by it brings entries to a magnitude around 1, which is where Appendix B
     wants them for the coefficient search.
     """
-    unscaled = dataclasses.replace(model, latent_scale=1.0)
-    latents = encode_scaled(params.encoder, inputs, model=unscaled)
+    latents = encode(params._replace(latent_scale=1.0), inputs, model=model)
     return jnp.sqrt(jnp.mean(latents**2))

@@ -17,7 +17,9 @@ from vaells_jax.checks import check_number
 from vaells_jax.model.types import Params
 from vaells_jax.training.schedule import Phase
 
-PARAM_LABELS = cast(Any, Params)("networks", "networks", "operators", "anchors")
+PARAM_LABELS = cast(Any, Params)(
+    "networks", "networks", "operators", "anchors", "fixed"
+)
 """Group of each parameter: a prefix of the parameters' tree."""
 
 _ACTIVE: dict[Phase, set[str]] = {
@@ -57,9 +59,15 @@ class OptimizerOptions:
         """Check the numbers.
 
         Raises:
-            ValueError: If a rate is negative or not finite, or a decay not in [0, 1).
+            ValueError: If a rate is negative or not finite, a decay not in [0, 1), or
+                the operators' first rate above their highest.
         """
         check_rates(self)
+        if self.operator_rate > self.max_operator_rate:
+            raise ValueError(
+                f"operator_rate must be at most max_operator_rate = "
+                f"{self.max_operator_rate:g}; got {self.operator_rate:g}."
+            )
 
 
 class AcceptRejectState(NamedTuple):
@@ -146,6 +154,7 @@ def make_optimizer(
         name: group if name in _ACTIVE[phase] else _idle(group)
         for name, group in groups.items()
     }
+    transforms["fixed"] = optax.set_to_zero()
     return optax.multi_transform(transforms, PARAM_LABELS)
 
 

@@ -18,15 +18,16 @@ from vaells_jax.checks import (
     check_number,
     check_numbers,
 )
-from vaells_jax.model.networks import init_networks
+from vaells_jax.model.arguments import check_anchors
 from vaells_jax.model.objective import (
     LossTerms,
     loss_and_paths,
     operator_objective,
     warm_up_loss,
 )
-from vaells_jax.model.paths import Model, Paths, encode_scaled
+from vaells_jax.model.paths import Model, Paths
 from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.networks.contract import apply_encoder, init_networks
 from vaells_jax.sharding import on_mesh, replicated, split
 from vaells_jax.training.optimizers import (
     OptimizerOptions,
@@ -48,16 +49,14 @@ class TrainState:
 
     Attributes:
         step: Steps taken, an integer scalar.
-        params: `Params`: networks, operators, anchors.
+        params: `Params`: networks, operators, anchors and the latent scale.
         opt_state: State of the three groups' optimisers.
-        latent_scale: `s`, a scalar; chosen when the warm-up ends, if it is not given.
     """
 
     # Tree maps build states of placeholders too, so the fields name no array types.
     step: Any
     params: Any
     opt_state: Any
-    latent_scale: Any
 
 
 def init_state(
@@ -69,6 +68,7 @@ def init_state(
     anchors: Float[Array, "C N ..."] | None,
     optimizer: OptimizerOptions = OptimizerOptions(),  # noqa: B008, frozen
     operator_std: float = 0.01,
+    latent_scale: float = 1.0,
 ) -> TrainState:
     """Draw the state at step 0.
 
@@ -80,6 +80,7 @@ def init_state(
         anchors: Anchor points of each class, or None where examples bring their own.
         optimizer: Rates of the groups.
         operator_std: Deviation of every entry of Psi.
+        latent_scale: `s`; `choose_scale` sets it when the warm-up ends, if it is used.
 
     Returns:
         The state.
@@ -92,6 +93,7 @@ def init_state(
     check_kind(model=(model, Model), optimizer=(optimizer, OptimizerOptions))
     check_count("num_operators", num_operators)
     check_number("operator_std", operator_std)
+    check_number("latent_scale", latent_scale, strict=True)
     check_numbers(inputs=inputs)
     if inputs.ndim < 2 or 0 in inputs.shape:
         raise ValueError(
@@ -99,30 +101,22 @@ def init_state(
             f"{list(inputs.shape)}."
         )
     if anchors is not None:
-        check_numbers(anchors=anchors)
-    if anchors is not None and (
-        anchors.shape[2:] != inputs.shape[1:] or 0 in anchors.shape[:2]
-    ):
-        raise ValueError(
-            "anchors must have shape [classes, anchors per class, *x] with *x = "
-            f"{list(inputs.shape[1:])} and none of them 0; got {list(anchors.shape)}."
-        )
+        check_anchors(anchors, inputs)
+        anchors = jnp.array(anchors)  # steps donate their state, not the caller's array
     network_key, operator_key = jax.random.split(key)
     encoder, decoder = init_networks(network_key, model.networks, inputs)
     latents = jax.eval_shape(
-        lambda p, x: encode_scaled(p, x, model=model), encoder, inputs
+        lambda p, x: apply_encoder(model.networks, p, x), encoder, inputs
     )
     shape = (num_operators, latents.shape[-1], latents.shape[-1])
     operators = operator_std * jax.random.normal(operator_key, shape, latents.dtype)
-    if anchors is not None:
-        anchors = jnp.array(anchors)  # steps donate their state, not the caller's array
-    params = Params(encoder, decoder, operators, anchors)
+    scale = jnp.array(latent_scale, latents.dtype)
+    params = Params(encoder, decoder, operators, anchors, scale)
     transform = make_optimizer(optimizer, warm_up_steps=0, phase="joint")
     return TrainState(
         step=jnp.asarray(0, jnp.int32),
         params=params,
         opt_state=transform.init(params),
-        latent_scale=jnp.asarray(model.latent_scale, latents.dtype),
     )
 
 

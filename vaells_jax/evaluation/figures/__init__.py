@@ -4,11 +4,6 @@ No pyplot and no global state: a figure is an object that `save_figure` writes. 
 are those of Okabe and Ito, told apart by colour-blind eyes and in grey print.
 """
 
-try:
-    import matplotlib  # noqa: F401
-except ImportError as error:
-    raise ImportError("Figures need matplotlib: pip install matplotlib") from error
-
 from vaells_jax.evaluation.figures.canvas import save_figure
 from vaells_jax.evaluation.figures.curves import (
     compared_curves,

@@ -1,0 +1,1 @@
+"""What the experiments on digits share: data, measures, figures, settings."""

@@ -1,0 +1,56 @@
+"""Digits, upright or turned: their batches and anchors."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from vaells_jax.data.batches import draw_anchors
+from vaells_jax.data.images import NUM_CLASSES, load_images
+from vaells_jax.data.rotation import rotated_digits
+from vaells_jax.model.types import Batch
+from vaells_jax.runs.config import RunConfig, VaellsConfig
+from vaells_jax.runs.run import RunData, run_keys, shuffled_batches
+
+
+def natural(config: RunConfig) -> RunData:
+    """Load the digits and draw the anchors of each class."""
+    dataset, keys = load_images(config.data.dataset), run_keys(config.seed)
+    train = dataset.train
+    anchors = draw_anchors(
+        keys.data,
+        train.images,
+        train.labels,
+        num_classes=NUM_CLASSES,
+        per_class=config.data.anchors_per_class,
+    )
+    next_batch, indices = shuffled_batches(
+        train.images, train.labels, keys.order, config.data.batch_size
+    )
+    return RunData(
+        dataset.name, jnp.asarray(train.images), anchors, next_batch, dataset, indices
+    )
+
+
+def rotated(config: RunConfig) -> RunData:
+    """Load the digits; a step's batch turns its own and makes their anchors."""
+    dataset, keys = load_images(config.data.dataset), run_keys(config.seed)
+    images = jnp.asarray(dataset.train.images)
+    upright, indices = shuffled_batches(
+        images, dataset.train.labels, keys.data, config.data.batch_size
+    )
+
+    @functools.partial(jax.jit, static_argnames="num_anchors")
+    def make_batch(step, num_anchors):
+        digits, key = upright(step), jax.random.fold_in(keys.order, step)
+        inputs, anchors = rotated_digits(key, digits.inputs, num_anchors=num_anchors)
+        return Batch(inputs, digits.labels, anchors if num_anchors else None)
+
+    def next_batch(step: int) -> Batch:
+        # Nothing meets an anchor before the warm-up is over, and baselines have none.
+        warm_up = step < config.schedule.warm_up_steps
+        none = warm_up or not isinstance(config, VaellsConfig)
+        return make_batch(step, 0 if none else config.data.anchors_per_class)
+
+    title = f"rotated {'MNIST' if dataset.name == 'mnist' else dataset.name}"
+    return RunData(dataset.name, images, None, next_batch, dataset, indices, title)

@@ -1,0 +1,1 @@
+"""What the experiments on curves in the plane share: data, measures, figures."""

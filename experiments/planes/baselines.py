@@ -1,0 +1,38 @@
+"""Settings of the baselines for the swiss roll and the concentric circles."""
+
+from vaells_jax.baselines.likelihoods import Likelihood
+from vaells_jax.baselines.training import BaselineOptions
+from vaells_jax.runs.config import (
+    BaselineConfig,
+    LikelihoodEvaluation,
+    RunConfig,
+    baseline_config,
+)
+
+STEPS = {"paper": 10_000, "tuned": 10_000, "quick": 4_000}
+
+LIKELIHOOD_STD = 0.1
+"""sigma of the baselines. VAELLS's zeta_1 = 0.01 means sigma = 10, at which a
+plain VAE's posterior is its prior: the data would be worth less than 0.02 nats."""
+
+LIKELIHOODS = LikelihoodEvaluation(points=200, samples=1_000)
+
+
+def settings(model: str, preset: RunConfig) -> BaselineConfig:
+    """Return a model's settings: the networks of Table 2, latents in the plane."""
+    steps = STEPS.get(preset.preset, preset.schedule.steps)
+    return baseline_config(
+        model,
+        preset,
+        steps,
+        latent_size=2,
+        likelihood=Likelihood("gaussian", LIKELIHOOD_STD),
+        options={"num_components": 100} if model == "vampprior" else {},
+        optimizer=BaselineOptions(
+            rate=1e-3,
+            warm_up_steps=steps // 5,
+            decay_from=steps - steps // 3,
+            decay_steps=steps // 3,
+        ),
+        evaluation=LIKELIHOODS,
+    )

@@ -1,0 +1,131 @@
+import jax
+import numpy as np
+import pytest
+
+from vaells_jax.data.arrays import from_arrays, load_npz, spread_anchors
+
+
+def key(seed=0):
+    return jax.random.key(seed)
+
+
+def points(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(size=shape)
+
+
+def test_splits_are_disjoint_and_have_every_class():
+    inputs = points(1000, 5)
+    labels = np.repeat(["ten", "many", "most"], [10, 100, 890])
+    found = from_arrays(inputs, labels, key=key())
+    assert found.class_names == ("many", "most", "ten")
+    splits = (found.train, found.validation, found.test)
+    assert sum(len(split.labels) for split in splits) == 1000
+    together = np.concatenate([split.inputs for split in splits])
+    np.testing.assert_allclose(
+        np.sort(together.ravel()), np.sort(inputs.ravel()), rtol=1e-6
+    )
+    for split in splits:
+        assert set(split.labels) == {0, 1, 2}
+    lookup = {
+        row.astype(np.float32).tobytes(): name
+        for row, name in zip(inputs, labels, strict=True)
+    }
+    for split in splits:
+        for row, label in zip(split.inputs, split.labels, strict=True):
+            assert lookup[row.astype(np.float32).tobytes()] == found.class_names[label]
+
+
+def test_the_key_decides_the_split():
+    first, same, other = (
+        from_arrays(points(50, 3), key=key(seed)) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first.test.inputs, same.test.inputs)
+    assert not np.array_equal(first.test.inputs, other.test.inputs)
+
+
+def test_images_have_a_channel_axis_and_test_data_may_be_given():
+    grey = from_arrays(points(20, 4, 6), test=points(5, 4, 6), key=key())
+    assert grey.train.inputs.shape == (18, 4, 6, 1)
+    assert grey.test.inputs.shape == (5, 4, 6, 1)
+    pair = (points(5, 4, 6), [7, 7, 3, 3, 3])
+    found = from_arrays(points(20, 4, 6), [3, 7] * 10, test=pair, key=key())
+    np.testing.assert_array_equal(found.test.labels, [1, 1, 0, 0, 0])
+
+
+class Items:
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, index):
+        return np.full((3,), index, np.float32), index % 2
+
+
+def test_anything_with_a_length_and_items_is_taken():
+    found = from_arrays(Items(), key=key())
+    split = found.train
+    np.testing.assert_array_equal(split.inputs[:, 0] % 2, split.labels)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "words"),
+    [
+        (points(9, 3) > 0.5, None, "inputs must be floats"),
+        (np.zeros((9, 8, 8), np.uint8), None, "divide images of bytes by 255"),
+        (2.0 * points(9, 8, 8), None, r"values in \[0, 1\]"),
+        (points(9), None, r"\[N, n\]"),
+        (points(0, 3), None, "must not be empty"),
+        (np.where(np.eye(9) > 0, np.nan, 0.0), None, "9 data points are not"),
+        (points(9, 3), np.zeros(8, int), "9 integers or names"),
+        (points(9, 3), np.zeros(9), "integers or names"),
+        (points(2, 3), None, "at least 3"),
+        (iter(points(9, 3)), None, "have a length and items"),
+    ],
+)
+def test_what_is_refused(inputs, labels, words):
+    with pytest.raises(ValueError, match=words):
+        from_arrays(inputs, labels, key=key())
+
+
+def test_test_data_of_another_shape_or_class_are_refused():
+    with pytest.raises(ValueError, match=r"test must be .*got \[4\]"):
+        from_arrays(points(9, 3), test=points(9, 4), key=key())
+    with pytest.raises(ValueError, match=r"new classes \[5\]"):
+        from_arrays(points(9, 3), [0, 1, 2] * 3, test=(points(1, 3), [5]), key=key())
+
+
+def test_files(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, inputs=points(9, 3), test_inputs=points(2, 3))
+    inputs, labels, test = load_npz(path)
+    assert inputs.shape == (9, 3)
+    assert labels is None
+    assert test[1] is None
+    np.savez(path, x=points(9, 3))
+    with pytest.raises(ValueError, match="must hold the array inputs.*got x"):
+        load_npz(path)
+    path.write_bytes(b"torn")
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_npz(path)
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_npz(tmp_path / "none.npz")
+
+
+def test_anchors_are_those_of_a_plain_farthest_point_search():
+    inputs, labels = points(60, 2), np.arange(60) % 2
+    anchors = spread_anchors(key(), inputs, labels, num_classes=2, per_class=5)
+    for label in (0, 1):
+        own = inputs[labels == label]
+        chosen = [anchors[label, 0]]
+        for _ in range(4):
+            gaps = [min(np.linalg.norm(x - a) for a in chosen) for x in own]
+            chosen.append(own[int(np.argmax(gaps))])
+        np.testing.assert_allclose(anchors[label], chosen)
+
+
+def test_small_classes_repeat_their_examples_and_empty_ones_are_named():
+    inputs, labels = points(5, 2), np.array([0, 0, 0, 2, 2])
+    with pytest.raises(ValueError, match="class 1 has no training examples"):
+        spread_anchors(key(), inputs, labels, num_classes=3, per_class=2)
+    anchors = spread_anchors(key(), inputs[:3], labels[:3], num_classes=1, per_class=7)
+    assert len(np.unique(anchors[0, :3], axis=0)) == 3
+    np.testing.assert_array_equal(anchors[0, 3:6], anchors[0, :3])

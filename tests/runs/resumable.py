@@ -1,0 +1,66 @@
+"""Swiss-roll runs that say what they do, for tests that kill them.
+
+`python -m tests.runs.resumable` takes a list of flags a line, in JSON, and forks
+a run for each: to import everything takes longer than many a run.
+"""
+
+import json
+import os
+import sys
+import traceback
+
+from experiments import swiss_roll
+from tests.runs.conftest import flags as as_flags
+from vaells_jax.runs.main import main
+from vaells_jax.runs.records import MetricsLog
+from vaells_jax.training.checkpoints import Checkpoints
+
+KILLS = int(os.environ.get("KILLS", "6"))
+"""How often the test kills a run: `KILLS=20 python -m pytest` for more."""
+
+TINY = {
+    "schedule.steps": 16 + 4 * KILLS, "schedule.warm_up_steps": 10,
+    "schedule.network_steps": 3, "schedule.operator_steps": 3, "log.log_every": 1,
+    "log.save_every": 4, "data.batch_size": 8, "model.latent_scale": None,
+}  # fmt: skip
+
+
+def say(*words):
+    print("event", *words, flush=True)
+
+
+def told(method, name):
+    """Return a method that says when it begins and when it is done."""
+
+    def wrapped(self, *args):
+        say(name, "begins")
+        found = method(self, *args)
+        say(name, "done")
+        return found
+
+    return wrapped
+
+
+def run(flags):
+    """Run the swiss roll in this process, which ends with it."""
+    say("pid", os.getpid())
+    status = 1
+    try:
+        command = ["--preset=tuned", "--only=train", *as_flags(TINY), *flags]
+        status = main(swiss_roll.EXPERIMENT, command)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    MetricsLog.write = told(MetricsLog.write, "step")
+    Checkpoints.save = told(Checkpoints.save, "save")
+    for line in sys.stdin:
+        child = os.fork()  # before JAX has threads
+        if child == 0:
+            run(json.loads(line))
+        _, status = os.waitpid(child, 0)
+        say("exited", os.waitstatus_to_exitcode(status))

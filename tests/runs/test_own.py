@@ -1,0 +1,106 @@
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from vaells_jax import load_run, train
+from vaells_jax.__main__ import main
+from vaells_jax.networks.contract import Networks
+from vaells_jax.networks.stock import dense_networks
+from vaells_jax.runs.own import default_config
+
+SHORT = {
+    "schedule.steps": 12, "schedule.warm_up_steps": 4, "schedule.network_steps": 2,
+    "schedule.operator_steps": 2, "log.log_every": 1, "log.save_every": 4,
+    "model.num_operators": 1, "model.latent_size": 2, "data.anchors_per_class": 2,
+}  # fmt: skip
+FLAGS = [f"--{name}={value}" for name, value in SHORT.items()]
+
+
+def data():
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(60, 6)) * 3 + 5, generator.integers(0, 3, 60)
+
+
+def test_another_process_draws_the_same_samples(tmp_path):
+    inputs, labels = data()
+    model = train(inputs, labels, workdir=tmp_path, settings=SHORT)
+    code = (
+        "import jax, numpy as np; from vaells_jax import load_run;"
+        f"m = load_run({str(tmp_path)!r});"
+        "print(np.asarray(m.sample_prior(jax.random.key(0), 3, 1)).tobytes().hex())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    wanted = np.asarray(model.sample_prior(jax.random.key(0), 3, 1)).tobytes().hex()
+    assert done.stdout.strip() == wanted
+    results = json.loads((tmp_path / "results.json").read_text())["results"]
+    errors = np.asarray(model.reconstruct(inputs)) - inputs
+    assert results["reconstruction_mse"]["value"] == pytest.approx(
+        np.mean(errors**2), rel=0.9
+    )
+    names = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert {"prior_samples", "operator_paths", "latent_map"} <= names
+
+
+def test_the_best_checkpoint_by_validation_is_returned(tmp_path):
+    model = train(data()[0], workdir=tmp_path, settings=SHORT)
+    text = (tmp_path / "watched.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    best = min(lines, key=lambda line: line["validation"])
+    (kept,) = (path.name for path in (tmp_path / "best").iterdir())
+    assert int(kept) == best["step"]
+    np.testing.assert_array_equal(
+        load_run(tmp_path).encode(data()[0]), model.encode(data()[0])
+    )
+
+
+def test_own_networks_anchors_and_baselines(tmp_path):
+    inputs, labels = data()
+    networks = Networks(*dense_networks(2, 6, hidden=8))
+    anchors = inputs[:6].reshape(3, 2, 6)
+    model = train(
+        inputs, labels, workdir=tmp_path / "own", networks=networks, anchors=anchors,
+        settings={k: v for k, v in SHORT.items() if k != "data.anchors_per_class"},
+    )  # fmt: skip
+    again = load_run(tmp_path / "own", networks=networks)
+    np.testing.assert_array_equal(again.encode(inputs), model.encode(inputs))
+    with pytest.raises(ValueError, match="anchors must have shape"):
+        train(inputs, labels, workdir=tmp_path / "bad", anchors=anchors[:2])
+    vae = train(
+        inputs, workdir=tmp_path / "vae", model="vae",
+        settings={"schedule.steps": 6, "latent_size": 2},
+    )  # fmt: skip
+    assert vae.encode(inputs).shape == (60, 2)
+
+
+def test_the_command_trains_and_opens_a_run(tmp_path, capsys):
+    inputs, labels = data()
+    file, folder = tmp_path / "mine.npz", tmp_path / "run"
+    np.savez(file, inputs=inputs, labels=labels)
+    flags = [name.replace("_", "-") for name in FLAGS]
+    assert main(["train", str(file), "--workdir", str(folder), *flags]) == 0
+    assert main(["show", str(folder), "--export", str(tmp_path / "model")]) == 0
+    assert (folder / "samples.png").exists()
+    assert (tmp_path / "model.npz").exists()
+    capsys.readouterr()
+    assert main(["train"]) == 2
+    assert "give the file first" in capsys.readouterr().err
+    assert main(["show", str(tmp_path)]) == 2
+    assert "no trained run" in capsys.readouterr().err
+    assert main(["tain"]) == 2
+    assert main(["--help"]) == 0
+
+
+def test_defaults_follow_the_datas_size():
+    few = default_config(np.zeros((100, 50)) + np.arange(50.0) % 2, 1)
+    many = default_config(np.random.default_rng(0).uniform(size=(4000, 28, 28, 1)), 3)
+    assert (few.schedule.steps, many.schedule.steps) == (600, 6000)
+    assert few.model.networks == "dense"
+    assert many.model.networks == "convolutional"
+    with pytest.raises(ValueError, match="no field 'model.layers'|no field 'layers'"):
+        train(data()[0], workdir="nowhere", settings={"model.layers": 3})

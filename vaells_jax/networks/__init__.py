@@ -1,0 +1,1 @@
+"""Encoders and decoders: the contract, the stock networks, users' own."""

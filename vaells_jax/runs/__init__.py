@@ -1,0 +1,1 @@
+"""Runs: configuration, folder, training to the end, evaluation, results, loading."""

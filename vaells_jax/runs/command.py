@@ -1,0 +1,126 @@
+"""The command line: a few flags, and every field of the configuration after them."""
+
+import dataclasses
+import pathlib
+import sys
+from typing import Annotated, Any, Literal, TypeVar
+
+import tyro
+
+from vaells_jax.runs.config import RunConfig
+from vaells_jax.runs.experiment import Experiment
+from vaells_jax.runs.models import BASELINES
+
+PARTS = ("train", "evaluate", "figures")
+FIELDS = "--help-fields"
+_Config = TypeVar("_Config", bound=RunConfig)
+
+
+def _arg(metavar: str, words: str | None = None) -> Any:
+    return tyro.conf.arg(metavar=metavar, help=words, help_behavior_hint="")
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    """The flags that every command has.
+
+    Attributes:
+        workdir: Folder of the run (default: runs/NAME-PRESET).
+        seed: Random seed.
+        seeds: Run N seeds, from --seed on, and report their spread.
+        only: Do only these parts: train,evaluate,figures.
+        dataset: Name of the data set.
+        devices: Share each batch among N devices; CPU cores count (default:
+            1, or on several hosts all there are).
+        coordinator: Where the first of several hosts listens; they share the workdir.
+        hosts: How many hosts there are.
+        host_index: Which of them this one is, from 0 on.
+        debug_nans: Where a number fails, name the line that made it.
+    """
+
+    # An experiment's own flags show some of the first four.
+    preset: tyro.conf.Suppress[str] = ""
+    model: tyro.conf.Suppress[str] = "vaells"
+    table: tyro.conf.Suppress[bool] = False
+    published: tyro.conf.Suppress[pathlib.Path | None] = None
+    workdir: Annotated[pathlib.Path | None, _arg("DIR")] = None
+    seed: Annotated[int | None, _arg("N")] = None
+    seeds: Annotated[int | None, _arg("N")] = None
+    only: Annotated[str | None, _arg("PARTS")] = None
+    dataset: Annotated[str | None, _arg("NAME")] = None
+    devices: Annotated[int | None, _arg("N")] = None
+    coordinator: Annotated[str | None, _arg("HOST:PORT")] = None
+    hosts: Annotated[int | None, _arg("N")] = None
+    host_index: Annotated[int | None, _arg("I")] = None
+    debug_nans: Annotated[tyro.conf.FlagCreatePairsOff[bool], _arg("")] = False
+
+    def parts(self) -> tuple[str, ...] | None:
+        """Return the parts that `only` names, or None without it.
+
+        Raises:
+            ValueError: If one is no part.
+        """
+        if self.only is None:
+            return None
+        parts = tuple(part.strip() for part in self.only.split(","))
+        for part in parts:
+            if part not in PARTS:
+                raise ValueError(
+                    f"--only: {part!r} is no part; choose from {', '.join(PARTS)}."
+                )
+        return parts
+
+
+def parse(
+    experiment: Experiment, argv: list[str] | None, command: str
+) -> tuple[Flags, list[str]]:
+    """Read the flags; returns them and what is left for the configuration's fields."""
+    rest = list(sys.argv[1:] if argv is None else argv)
+    fields = FIELDS in rest
+    if fields:
+        rest = [word for word in rest if word not in (FIELDS, "-h", "--help")]
+    flags, rest = tyro.cli(
+        _own_flags(experiment),
+        args=rest,
+        return_unknown_args=True,
+        prog=command,
+        description=f"{experiment.summary} Run again, it goes on where it stopped.\n\n"
+        f"Any field of the configuration is a flag as well; {FIELDS} lists them:\n"
+        f"  {command} --data.batch-size 64 --workdir runs/large-batches",
+    )
+    return flags, ["--help"] if fields else rest
+
+
+def configure(config: _Config, rest: list[str], command: str) -> _Config:
+    """Change the fields of a configuration that the command line names."""
+    if not rest:
+        return config
+    prog = f"{command} {FIELDS}"
+    return tyro.cli(type(config), default=config, args=rest, prog=prog)
+
+
+def _own_flags(experiment: Experiment) -> type[Flags]:
+    """Add the choices that an experiment has to the flags."""
+    own: list[tuple[str, Any, Any]] = []
+
+    def add(name: str, kind: Any, default: Any, metavar: str, words: str) -> None:
+        own.append((name, Annotated[kind, _arg(metavar, words)], default))
+
+    presets = tuple(experiment.presets)
+    words = (
+        f"Configuration to start from: {', '.join(presets)} (default: {presets[0]})."
+    )
+    add("preset", Literal[presets], presets[0], "NAME", words)
+    if experiment.baselines is not None:
+        models = (*(["vaells"] if experiment.has_vaells else []), *BASELINES, "all")
+        default = models[0] if experiment.has_vaells else "all"
+        words = f"{', '.join(models[:-1])}, or all side by side (default: {default})."
+        add("model", Literal[models], default, "NAME", words)
+    flag = tyro.conf.FlagCreatePairsOff[bool]
+    if experiment.table is not None:
+        words = "Do every row of the paper's table, all from one warm-up."
+        add("table", flag, False, "", words)
+    if experiment.published is not None:
+        words = "Evaluate and draw weights that the paper's authors published."
+        add("published", pathlib.Path | None, None, "FILE", words)
+    return dataclasses.make_dataclass("Flags", own, bases=(Flags,), frozen=True)

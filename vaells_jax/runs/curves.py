@@ -1,0 +1,87 @@
+"""The course of a run, drawn from its `metrics.jsonl`, and its operators."""
+
+from typing import Any
+
+import numpy as np
+
+from vaells_jax.evaluation.figures import (
+    operator_eigenvalues,
+    operator_magnitudes,
+    training_curves,
+)
+from vaells_jax.evaluation.structure import spectrum
+from vaells_jax.runs.experiment import Merits
+from vaells_jax.runs.records import MetricsLog, merit
+from vaells_jax.runs.run import Run
+
+OPERATOR_CURVES = {
+    "transport objective [nats]": "transport_objective_before",
+    "-log p(z) [nats]": "prior",
+    "operator rate": "operator_rate",
+    "accepted steps": "operator_step_accepted",
+    "prior path length |c|": "prior_path_length",
+    "converged searches": "converged_searches",
+}
+"""What operator steps log, by its title."""
+
+
+BASELINE_CURVES = {
+    "reconstruction [nats]": "reconstruction",
+    "divergence [nats]": "divergence",
+}
+"""What every step of a baseline logs, by its title."""
+
+
+def training_figures(run: Run) -> dict[str, Any]:
+    """Draw operators and curves, each over the steps that it was logged at.
+
+    Returns:
+        Figures by name; of published weights, which come without a log, only the
+        operators' eigenvalues.
+    """
+    lines = MetricsLog.read(run.workdir / "metrics.jsonl")
+    column = lambda rows, name: np.array([row[name] for row in rows])
+    if not run.is_vaells:
+        curves = {title: column(lines, key) for title, key in BASELINE_CURVES.items()}
+        title = f"Bound on log p(x) ({run.label})"
+        return {"loss": training_curves(column(lines, "step"), curves, title=title)}
+    figures = {
+        "operator_eigenvalues": operator_eigenvalues(
+            run.trained.params.operators, title=f"Operator eigenvalues ({run.label})"
+        )
+    }
+    if not lines:
+        return figures
+    figures["operator_magnitudes"] = operator_magnitudes(
+        column(lines, "step"), column(lines, "operator_norms"),
+        title=f"Operator norms ({run.label})",
+    )  # fmt: skip
+    figures["reconstruction_curve"] = training_curves(
+        column(lines, "step"),
+        {"reconstruction [nats]": column(lines, "reconstruction")},
+        warm_up_steps=run.config.schedule.warm_up_steps,
+        title=f"Reconstruction ({run.label})",
+    )
+    moving = [line for line in lines if line["phase"] in ("operators", "joint")]
+    if moving:
+        figures["transport_curves"] = training_curves(
+            column(moving, "step"),
+            {title: column(moving, name) for title, name in OPERATOR_CURVES.items()},
+            title=f"Operator steps ({run.label})",
+        )
+    return figures
+
+
+def operator_merits(run: Run) -> Merits:
+    """Describe the operators of a VAELLS: norms and eigenvalues."""
+    found = spectrum(run.trained.params.operators)
+    return {
+        "operator_norms": merit(found.norms.tolist(), "Frobenius norms"),
+        "operator_eigenvalues": merit(
+            [
+                [[float(value.real), float(value.imag)] for value in values]
+                for values in found.eigenvalues
+            ],
+            "of each operator, real and imaginary parts",
+        ),
+    }

@@ -1,0 +1,96 @@
+"""The likelihood of test data under any trained run, as figures of merit."""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int
+from tqdm import tqdm
+
+from vaells_jax.baselines.likelihoods import Likelihood
+from vaells_jax.evaluation.importance import ImportanceOptions
+from vaells_jax.runs.config import BaselineConfig, VaellsConfig
+from vaells_jax.runs.experiment import Merits
+from vaells_jax.runs.records import merit
+from vaells_jax.runs.run import Run
+from vaells_jax.trained.vaells import TrainedVaells
+
+
+@contextlib.contextmanager
+def progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar with the time left, once an evaluation has taken a few seconds."""
+    bar = tqdm(
+        total=total, desc=f"  {name}", unit="example", delay=5, dynamic_ncols=True
+    )
+    with bar:
+        yield lambda count: bar.update(count) and None
+
+
+def marginal_likelihood(
+    run: Run,
+    inputs: Float[Array | np.ndarray, "n ..."],
+    labels: Int[Array | np.ndarray, " n"] | None = None,
+) -> Merits:
+    """Estimate log p(x) of the first test points, in the model's own convention.
+
+    Args:
+        run: A trained run; its configuration has the numbers of points and samples.
+        inputs: Test points.
+        labels: Their classes, where log p(x | label) is asked for.
+
+    Returns:
+        `log_marginal_likelihood`, or nothing where no points are asked for or the
+        anchors are the examples' own, so that there is no p(x).
+    """
+    config, asked = run.config, run.config.evaluation
+    if asked.points == 0 or (run.is_vaells and run.data.anchors is None):
+        return {}
+    inputs = inputs[: asked.points]
+    labels = None if labels is None else labels[: asked.points]
+    key = jax.random.fold_in(run.key, 3 if run.is_vaells else 5)
+    with progress(f"log p(x), {run.model}", len(inputs)) as on_done:
+        if isinstance(config, VaellsConfig):
+            assert isinstance(run.trained, TrainedVaells)
+            options = importance_options(config)
+            found = run.trained.log_marginal_likelihood(
+                inputs, labels, options=options, key=key, on_done=on_done, mesh=run.mesh
+            )
+            settings = dataclasses.asdict(options)
+            what = "log p(x)" if options.label == "marginal" else "log p(x | label)"
+            pixels = Likelihood("gaussian", options.pixel_std)
+        else:
+            assert isinstance(config, BaselineConfig)
+            found = run.trained.log_marginal_likelihood(
+                inputs, num_samples=asked.samples, key=key, on_done=on_done
+            )
+            settings, what, pixels = {}, "log p(x)", config.likelihood
+    values = found.log_likelihood
+    return {
+        "log_marginal_likelihood": merit(
+            float(np.mean(values)),
+            f"{what}, latents integrated [nats]: a lower bound in expectation, which "
+            f"grows with the samples; {asked.samples:,} of each of {len(values):,} "
+            f"test points; {pixels.describe()}",
+            standard_error=float(np.std(values) / np.sqrt(len(values))),
+            median_effective_samples=float(np.median(found.effective_samples)),
+            median_sampling_error=float(np.median(found.standard_error)),
+            constant=pixels.constant(math.prod(inputs.shape[1:])),
+            settings=settings,
+        )
+    }
+
+
+def importance_options(config: VaellsConfig) -> ImportanceOptions:
+    """Return a configuration's generative densities and number of samples."""
+    asked, weights = config.evaluation, config.weights
+    gamma, rate = asked.noise_std, asked.coefficient_rate
+    return ImportanceOptions(
+        noise_std=weights.prior_residual**-0.5 if gamma is None else gamma,
+        coefficient_rate=weights.prior_l1 if rate is None else rate,
+        pixel_std=weights.reconstruction**-0.5,
+        label=asked.label,
+        num_samples=asked.samples,
+    )

@@ -1,0 +1,204 @@
+"""A run's random keys, its data, and the trained run that is measured and drawn."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.typing import ArrayLike
+from jaxtyping import Array, PRNGKeyArray
+
+from vaells_jax.data.batches import batch_indices, binarise
+from vaells_jax.model.types import Batch
+from vaells_jax.runs.config import RunConfig, model_name
+from vaells_jax.trained.base import TrainedModel
+from vaells_jax.trained.vaells import TrainedVaells
+
+ConfigT = TypeVar("ConfigT", bound=RunConfig)
+TITLES = {
+    "vae": "VAE",
+    "hyperspherical": "spherical VAE",
+    "vampprior": "VampPrior",
+    "vaells": "VAELLS",
+}
+
+
+class RunKeys(NamedTuple):
+    """The random keys of a run, one for each role.
+
+    Attributes:
+        data: Of drawn data sets and of anchors.
+        order: Of the batches' order.
+        start: Of the first parameters.
+        steps: Of the training steps.
+        pixels: Of binary pixels.
+        evaluation: Of measurements and figures.
+    """
+
+    data: PRNGKeyArray
+    order: PRNGKeyArray
+    start: PRNGKeyArray
+    steps: PRNGKeyArray
+    pixels: PRNGKeyArray
+    evaluation: PRNGKeyArray
+
+
+def run_keys(seed: int) -> RunKeys:
+    """Derive a run's keys from its seed."""
+    steps, start, evaluation = jax.random.split(jax.random.key(seed), 3)
+    data, order = jax.random.split(jax.random.key(seed + 1))
+    return RunKeys(data, order, start, steps, jax.random.key(seed + 2), evaluation)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunData:
+    """Data that are ready to train on.
+
+    Attributes:
+        name: Of the data set.
+        inputs: The training examples.
+        anchors: `[C, N_a, *x]`, or None where examples bring their own.
+        next_batch: The batch of a step, a pure function of its number.
+        source: The whole data set, for evaluation and figures.
+        indices: The training examples of a step's batch, or None if unknown.
+        title: The data set's name in titles, if it is another.
+        class_names: Names of the classes, in order.
+        mean: What networks take off the data, and `scale` what they divide them by;
+            None for data that are near 0 and 1 wide.
+        scale: See there.
+        validation: Examples by which the best checkpoint is chosen; or None.
+    """
+
+    name: str
+    inputs: Array
+    anchors: Array | None
+    next_batch: Callable[[int], Batch]
+    source: Any
+    indices: Callable[[int], Array] | None = None
+    title: str | None = None
+    class_names: tuple[str, ...] = ()
+    mean: tuple[float, ...] | None = None
+    scale: float = 1.0
+    validation: Batch | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return what is written into the run's record, as JSON knows it."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "shape": list(self.shape),
+            "class_names": list(self.class_names),
+            "mean": None if self.mean is None else list(self.mean),
+            "scale": self.scale,
+        }
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of one data point."""
+        return self.inputs.shape[1:]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained run, of any model.
+
+    Attributes:
+        config: Its configuration.
+        data: Its data.
+        trained: The trained model.
+        key: Random key of measurements and figures.
+        workdir: Its folder.
+        step: Steps that it was trained for, or None for weights from elsewhere.
+        weights: Where the weights are from, if they were not trained here.
+        mesh: Devices that share long evaluations; None for one device.
+        shared: Folder of what several runs share; None for the run's own.
+    """
+
+    config: RunConfig
+    data: RunData
+    trained: TrainedModel
+    key: PRNGKeyArray
+    workdir: pathlib.Path
+    step: int | None
+    weights: str | None = None
+    mesh: Mesh | None = None
+    shared: pathlib.Path | None = None
+
+    @property
+    def model(self) -> str:
+        """Name the model."""
+        return model_name(self.config)
+
+    @property
+    def title(self) -> str:
+        """Name the model, for titles."""
+        return TITLES.get(self.model, self.model)
+
+    @property
+    def is_vaells(self) -> bool:
+        """Tell VAELLS from the baselines."""
+        return isinstance(self.trained, TrainedVaells)
+
+    @property
+    def label(self) -> str:
+        """Name data set, seed and step, or the weights' source, for titles."""
+        name = self.data.title or self.data.name
+        if self.weights is not None:
+            return f"{name}, {self.weights}"
+        return f"{name}, seed {self.config.seed}, step {self.step:,}"
+
+    @property
+    def latent_scale(self) -> float | None:
+        """Return s of a VAELLS, None of other models."""
+        return float(self.trained.params.latent_scale) if self.is_vaells else None
+
+
+def resolved(config: ConfigT, data: RunData) -> ConfigT:
+    """Put the name of the data that were loaded into a configuration."""
+    named = dataclasses.replace(config.data, dataset=data.name)
+    return dataclasses.replace(config, data=named)
+
+
+def binarised(
+    next_batch: Callable[[int], Batch], key: PRNGKeyArray
+) -> Callable[[int], Batch]:
+    """Draw the binary pixels of every step's batch: a function of the step alone."""
+    draw = jax.jit(lambda step, x: binarise(jax.random.fold_in(key, step), x))
+
+    def binary_batch(step: int) -> Batch:
+        batch = next_batch(step)
+        return batch._replace(inputs=draw(step, batch.inputs))
+
+    return binary_batch
+
+
+def shuffled_batches(
+    inputs: ArrayLike, labels: ArrayLike, key: PRNGKeyArray, batch_size: int
+) -> tuple[Callable[[int], Batch], Callable[[int], Array]]:
+    """Return a step's batch, and its examples' indices, as functions of the step.
+
+    Args:
+        inputs: All training examples; they are kept on the device.
+        labels: The class of each.
+        key: Key of the order.
+        batch_size: Examples of a step.
+
+    Raises:
+        ValueError: If there are fewer examples than a batch holds.
+    """
+    inputs, labels = jnp.asarray(inputs), jnp.asarray(labels)
+
+    def indices(step):
+        return batch_indices(key, step, num_examples=len(labels), batch_size=batch_size)
+
+    @jax.jit
+    def next_batch(step):
+        index = indices(step)
+        return Batch(inputs[index], labels[index])
+
+    jax.eval_shape(next_batch, 0)  # refuses a size before a run begins
+    return next_batch, indices

@@ -1,0 +1,1 @@
+"""Trained models as values: encode, decode, sample, move, weigh, export."""

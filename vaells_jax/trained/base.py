@@ -1,0 +1,170 @@
+"""A trained model as functions of whole batches, whatever the model is."""
+
+import abc
+import dataclasses
+import json
+import os
+import pathlib
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from vaells_jax.evaluation.importance import ImportanceEstimate
+
+Points = Float[Array | np.ndarray, "n ..."]
+Latents = Float[Array | np.ndarray, "P d"]
+
+FEW_SAMPLES = 10
+"""Effective samples below which an estimate of log p(x) is worth little."""
+
+
+class Interpolation(NamedTuple):
+    """Paths between pairs of data points, and how near they come to their goals.
+
+    Attributes:
+        latents: The paths, from the first points' latents on.
+        gap: Distance of each path's end from the latent that it should reach.
+        distance: Distance between the two latents, for comparison.
+    """
+
+    latents: Float[Array, "P T d"]
+    gap: Float[np.ndarray, " P"]
+    distance: Float[np.ndarray, " P"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModel(abc.ABC):
+    """A trained model; its subclasses are VAELLS and the baselines.
+
+    What encodes, samples or moves points returns latents; `decode` turns any latents
+    into data.
+
+    Attributes:
+        model: The static part.
+        params: The trained parameters, a NamedTuple.
+        record: Configuration and data set as JSON knows them, for `export`.
+    """
+
+    model: Any
+    params: Any
+    record: Mapping[str, Any] = dataclasses.field(default_factory=dict, kw_only=True)
+
+    @abc.abstractmethod
+    def encode(self, inputs: Points) -> Float[Array, "n d"]:
+        """Return the centre of each data point's posterior."""
+
+    @abc.abstractmethod
+    def decode(self, latents: Float[Array | np.ndarray, "*n d"]) -> Array:
+        """Return the mean data point of each latent, any leading axes."""
+
+    @abc.abstractmethod
+    def sample_posterior(
+        self, key: PRNGKeyArray, inputs: Points, num_samples: int = 1
+    ) -> Float[Array, "n S d"]:
+        """Draw latents of each data point from q(z|x)."""
+
+    @abc.abstractmethod
+    def sample_prior(
+        self, key: PRNGKeyArray, count: int, label: int | None = None
+    ) -> Float[Array, "n d"]:
+        """Draw latents from p(z), or of one class where the prior knows classes."""
+
+    @abc.abstractmethod
+    def join(
+        self, starts: Latents, ends: Latents, times: Float[Array | np.ndarray, " T"]
+    ) -> Float[Array, "P T d"]:
+        """Join pairs of latents in the model's own way, at times from 0 to 1."""
+
+    @abc.abstractmethod
+    def widened(self) -> "TrainedModel":
+        """Return the model with its posterior as wide as the paper's figures show."""
+
+    @abc.abstractmethod
+    def log_marginal_likelihood(
+        self,
+        inputs: Points,
+        *,
+        num_samples: int = 1000,
+        key: PRNGKeyArray | None = None,
+        on_done: Callable[[int], None] | None = None,
+    ) -> ImportanceEstimate:
+        """Estimate log p(x) of each data point by importance sampling.
+
+        Args:
+            inputs: Data points.
+            num_samples: Importance samples of each.
+            key: Random key; None for one that is always the same.
+            on_done: Called with the number of data points done, after each part.
+
+        Returns:
+            The estimate for each data point in nats, with its effective samples.
+
+        Warns:
+            UserWarning: If some have few effective samples.
+        """
+
+    def reconstruct(self, inputs: Points) -> Array:
+        """Return the decoded centre of each data point's posterior."""
+        return self.decode(self.encode(inputs))
+
+    def interpolate(
+        self, first: Points, last: Points, steps: int = 11
+    ) -> Interpolation:
+        """Join pairs of data points in the model's own way.
+
+        Args:
+            first: Data points where the paths start.
+            last: Data points where they should lead, one for each.
+            steps: Points of each path, both ends included.
+        """
+        starts, ends = self.encode(first), self.encode(last)
+        paths = self.join(starts, ends, np.linspace(0.0, 1.0, steps))
+        length = lambda offset: np.linalg.norm(np.asarray(offset), axis=-1)
+        return Interpolation(paths, length(paths[:, -1] - ends), length(ends - starts))
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write one `.npz` of arrays by name, and the record beside it as `.json`.
+
+        `load_run` reads both; NumPy alone reads the arrays.
+        """
+        path = pathlib.Path(path).with_suffix(".npz")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **named_arrays(self.params))  # type: ignore[arg-type]
+        path.with_suffix(".json").write_text(json.dumps(self.record, indent=2) + "\n")
+
+
+def named_arrays(params: Any) -> dict[str, np.ndarray]:
+    """Return a model's arrays by their places, `decoder/params/Dense_0/bias`.
+
+    Args:
+        params: A NamedTuple, or a dictionary of its fields.
+    """
+    given = params if isinstance(params, dict) else params._asdict()
+    fields = {k: jax.device_get(v) for k, v in given.items() if v is not None}
+    flat = flatten_dict(fields, keep_empty_nodes=False, sep="/")
+    return {name: np.asarray(value) for name, value in flat.items()}
+
+
+def from_named_arrays(kind: type, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Put a model's parameters together again from `named_arrays`."""
+    fields = unflatten_dict(dict(arrays), sep="/")
+    missing = {name: None for name in kind._fields if name not in fields}  # type: ignore[attr-defined]
+    return kind(**jax.tree.map(jnp.asarray, fields), **missing)
+
+
+def warn_of_few_samples(estimate: ImportanceEstimate, num_samples: int) -> None:
+    """Warn where weights are so uneven that the estimate is a loose bound."""
+    few = estimate.effective_samples < FEW_SAMPLES
+    if np.any(few):
+        warnings.warn(
+            f"log p(x): {np.sum(few)} of {len(few)} data points have fewer than "
+            f"{FEW_SAMPLES} effective samples of {num_samples}; their estimates are "
+            "loose lower bounds. More samples tighten them.",
+            stacklevel=3,
+        )

@@ -1,0 +1,110 @@
+"""A trained baseline."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from vaells_jax.baselines import iwae
+from vaells_jax.baselines.base import Baseline, BaselineParams
+from vaells_jax.baselines.elbo import decode_outputs, draw_samples, posteriors
+from vaells_jax.evaluation.importance import ImportanceEstimate
+from vaells_jax.trained.base import Latents, Points, TrainedModel, warn_of_few_samples
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedBaseline(TrainedModel):
+    """A trained baseline.
+
+    Attributes:
+        model: The static part.
+        params: Its trained parameters.
+        spread: Factor on the deviation of posterior samples, for figures.
+    """
+
+    model: Baseline
+    params: BaselineParams
+    spread: float = 1.0
+
+    def encode(self, inputs: Points) -> Array:
+        """Return the centre of each data point's posterior, `[n, d]`."""
+        return _encode(self.params, jnp.asarray(inputs), model=self.model)
+
+    def decode(self, latents: Float[Array | np.ndarray, "*n d"]) -> Array:
+        """Return the mean data point of each latent."""
+        return _decode(self.params, jnp.asarray(latents), model=self.model)
+
+    def sample_posterior(
+        self, key: PRNGKeyArray, inputs: Points, num_samples: int = 1
+    ) -> Float[Array, "n S d"]:
+        """Draw latents of each data point from q(z|x), widened by `spread`."""
+        return _sample(
+            self.params, key, jnp.asarray(inputs), model=self.model,
+            num_samples=num_samples, spread=self.spread,
+        )  # fmt: skip
+
+    def sample_prior(
+        self, key: PRNGKeyArray, count: int, label: int | None = None
+    ) -> Float[Array, "n d"]:
+        """Draw latents from p(z), which knows no classes: `label` must be None."""
+        if label is not None:
+            kind = type(self.model).__name__
+            raise ValueError(f"label must be None for a {kind}; got {label}.")
+        return _sample_prior(self.params, key, model=self.model, count=count)
+
+    def join(
+        self, starts: Latents, ends: Latents, times: Float[Array | np.ndarray, " T"]
+    ) -> Float[Array, "P T d"]:
+        """Join pairs of latents in the model's way."""
+        starts, ends = jnp.asarray(starts), jnp.asarray(ends)
+        return self.model.path(starts, ends, jnp.asarray(times, starts.dtype))
+
+    def widened(self) -> "TrainedBaseline":
+        """Return the model with samples three times as far from their centre."""
+        return dataclasses.replace(self, spread=3.0 * self.spread)
+
+    def log_marginal_likelihood(
+        self,
+        inputs: Points,
+        *,
+        num_samples: int = 1000,
+        key: PRNGKeyArray | None = None,
+        on_done: Callable[[int], None] | None = None,
+    ) -> ImportanceEstimate:
+        """Estimate log p(x) with importance samples from the posterior."""
+        found = iwae.log_likelihood(
+            self.params, jax.random.key(0) if key is None else key, inputs,
+            model=self.model, num_samples=num_samples, on_done=on_done,
+        )  # fmt: skip
+        warn_of_few_samples(found, num_samples)
+        return found
+
+
+# Functions of their arrays alone, so that runs share compilations.
+@functools.partial(jax.jit, static_argnames="model")
+def _encode(params, inputs, *, model):
+    return jax.vmap(model.centre)(posteriors(params, inputs, model=model))
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _decode(params, latents, *, model):
+    return model.likelihood.mean(decode_outputs(params, latents, model=model))
+
+
+@functools.partial(jax.jit, static_argnames=("model", "num_samples", "spread"))
+def _sample(params, key, inputs, *, model, num_samples, spread):
+    found = posteriors(params, inputs, model=model)
+    if spread != 1.0:
+        found = jax.vmap(lambda posterior: model.widen(posterior, spread))(found)
+    return draw_samples(key, found, num_samples, model=model)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "count"))
+def _sample_prior(params, key, *, model, count):
+    prior = model.prior(params)
+    keys = jax.random.split(key, count)
+    return jax.vmap(model.draw_prior, (0, None))(keys, prior)

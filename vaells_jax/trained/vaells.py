@@ -1,0 +1,266 @@
+"""A trained VAELLS."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from vaells_jax.checks import check_count
+from vaells_jax.evaluation.importance import (
+    ImportanceEstimate,
+    ImportanceOptions,
+    log_marginal_likelihood,
+)
+from vaells_jax.evaluation.likelihood import estimate
+from vaells_jax.inference import InferenceOptions, infer_coefficients
+from vaells_jax.model.distributions import sample_laplace
+from vaells_jax.model.paths import Model, decode, encode, sample_latents
+from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.operators.transport import transport, transport_path
+from vaells_jax.trained.base import Latents, Points, TrainedModel, warn_of_few_samples
+
+SPREAD = 1.0 / 0.15
+"""Factor on the coefficients' deviation in widened samples."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedVaells(TrainedModel):
+    """A trained VAELLS; latents are the scaled ones, in which operators act.
+
+    Attributes:
+        model: The static part.
+        params: The trained parameters.
+        weights: The objective's, which define the generative densities.
+        rate_factor: Factor on zeta_3 in posterior samples, below 1 for wide ones.
+        noise_factor: Factor on the noise of posterior samples.
+        coefficient_scale: Laplace scale of each operator in prior samples, `[M]`;
+            `1 / zeta_3` where it is None.
+    """
+
+    model: Model
+    params: Params
+    weights: LossWeights
+    rate_factor: float = 1.0
+    noise_factor: float = 1.0
+    coefficient_scale: Float[Array | np.ndarray, " M"] | None = None
+
+    def encode(self, inputs: Points) -> Array:
+        """Return latent means, `[n, d]`."""
+        return _encode(self.params, jnp.asarray(inputs), model=self.model)
+
+    def decode(self, latents: Float[Array | np.ndarray, "*n d"]) -> Array:
+        """Return the mean data point of each latent."""
+        return _decode(self.params, jnp.asarray(latents), model=self.model)
+
+    def sample_posterior(
+        self, key: PRNGKeyArray, inputs: Points, num_samples: int = 1
+    ) -> Float[Array, "n S d"]:
+        """Draw latents around each data point's mean, eq. 5."""
+        return _sample(
+            key,
+            self.params.operators,
+            self.encode(inputs),
+            num_samples=num_samples,
+            coefficient_rate=self.weights.posterior_l1 * self.rate_factor,
+            noise_std=self.model.noise_std * self.noise_factor,
+        )
+
+    def sample_prior(
+        self, key: PRNGKeyArray, count: int, label: int | None = None
+    ) -> Float[Array, "n d"]:
+        """Draw latents from the prior: an anchor, all equally likely, then eq. 5.
+
+        Args:
+            key: Random key.
+            count: Samples.
+            label: The class whose anchors to start from; None for all classes.
+
+        Raises:
+            ValueError: If the anchors are the examples' own, or there is no such class.
+        """
+        anchors = self.params.anchors
+        check_count("count", count)
+        if anchors is None:
+            raise ValueError("params hold no anchors to sample from.")
+        if label is not None:
+            check_count("label", label, 0)
+            if label >= len(anchors):
+                raise ValueError(
+                    f"label must be 0..{len(anchors) - 1}, one of the classes; got "
+                    f"{label}."
+                )
+            anchors = anchors[label : label + 1]
+        index_key, coefficient_key, noise_key = jax.random.split(key, 3)
+        means = self.encode(anchors.reshape(-1, *anchors.shape[2:]))
+        index = jax.random.randint(index_key, (count,), 0, len(means))
+        shape = (count, len(self.params.operators))
+        scale = self.coefficient_scale
+        if scale is None:
+            scale = np.full(shape[1], 1.0 / self.weights.posterior_l1)
+        coefficients = sample_laplace(coefficient_key, shape, 1.0)
+        coefficients = coefficients * jnp.asarray(scale, means.dtype)[None]
+        noise = jax.random.normal(noise_key, (count, means.shape[1]), means.dtype)
+        moved = _move(self.params.operators, coefficients, means[index])
+        return moved + self.model.noise_std * noise
+
+    def search(
+        self,
+        starts: Latents,
+        ends: Latents,
+        *,
+        operator: int | None = None,
+    ) -> tuple[Float[Array, "P M"], Float[Array, "P d"]]:
+        """Find the best coefficients of pairs of latents anywhere, by a global search.
+
+        Args:
+            starts: Where paths start.
+            ends: Where they should lead.
+            operator: The one operator to use, or None for all.
+
+        Returns:
+            Coefficients and where they lead.
+        """
+        operators = self.params.operators
+        if operator is not None:
+            operators = operators[operator : operator + 1]
+        options = InferenceOptions(
+            search="global", l1_weight=self.model.prior_search.l1_weight
+        )
+        # Every search draws from the same key: they are answers, not samples.
+        return _search(
+            jax.random.key(0), operators, jnp.asarray(starts), jnp.asarray(ends),
+            options=options,
+        )  # fmt: skip
+
+    def join(
+        self, starts: Latents, ends: Latents, times: Float[Array | np.ndarray, " T"]
+    ) -> Float[Array, "P T d"]:
+        """Transport pairs of latents along the paths inferred between them."""
+        found, _ = self.search(starts, ends)
+        times = jnp.asarray(times, found.dtype)
+        return _paths(self.params.operators, found, jnp.asarray(starts), times)
+
+    def path(
+        self,
+        inputs: Points,
+        operator: int,
+        coefficients: Float[Array | np.ndarray, " T"],
+    ) -> Float[Array, "n T d"]:
+        """Move data points' latents along one operator.
+
+        Args:
+            inputs: Data points where the paths start.
+            operator: Which operator, counted from 0.
+            coefficients: How far along it to go, in order.
+
+        Raises:
+            ValueError: If there is no such operator.
+        """
+        count = len(self.params.operators)
+        check_count("operator", operator, 0)
+        if operator >= count:
+            raise ValueError(f"operator must be 0..{count - 1}; got {operator}.")
+        means = self.encode(inputs)
+        times = jnp.asarray(coefficients, means.dtype)
+        unit = jnp.ones((len(means), 1), means.dtype)
+        alone = self.params.operators[operator : operator + 1]
+        return _paths(alone, unit, means, times)
+
+    def widened(self) -> "TrainedVaells":
+        """Return the model with the sampling of Figs. 5 and 6: 0.15 zeta_3, 3 gamma."""
+        return dataclasses.replace(self, rate_factor=1.0 / SPREAD, noise_factor=3.0)
+
+    def log_likelihood(
+        self,
+        inputs: Points,
+        labels: Int[Array | np.ndarray, " n"] | None = None,
+        *,
+        num_samples: int = 100,
+        key: PRNGKeyArray | None = None,
+        on_done: Callable[[int], None] | None = None,
+    ) -> Float[np.ndarray, " n"]:
+        """Estimate each data point's likelihood as the paper does, in nats.
+
+        A surrogate that compares runs of this model and nothing else; for log p(x) see
+        `log_marginal_likelihood`.
+
+        Args:
+            inputs: Data points.
+            labels: Their classes, whose anchors make the prior; None for all anchors.
+            num_samples: Importance samples of each.
+            key: Random key; None for one that is always the same.
+            on_done: Called with the number of data points done, after each part.
+        """
+        model = dataclasses.replace(self.model, num_samples=num_samples)
+        return estimate(
+            self.params, jax.random.key(0) if key is None else key,
+            _batch(inputs, labels), model=model,
+            anchors="all" if labels is None else "class", on_done=on_done,
+        ).log_likelihood  # fmt: skip
+
+    def log_marginal_likelihood(
+        self,
+        inputs: Points,
+        labels: Int[Array | np.ndarray, " n"] | None = None,
+        *,
+        num_samples: int = 1000,
+        key: PRNGKeyArray | None = None,
+        options: ImportanceOptions | None = None,
+        on_done: Callable[[int], None] | None = None,
+        mesh: Mesh | None = None,
+    ) -> ImportanceEstimate:
+        """Estimate log p(x), coefficients and latents integrated.
+
+        Args:
+            inputs: Data points.
+            labels: Their classes, for log p(x | label) where `options` ask for it.
+            num_samples: Importance samples of each.
+            key: Random key; None for one that is always the same.
+            options: Other densities than the objective's; they bring their own number
+                of samples.
+            on_done: Called with the number of data points done, after each part.
+            mesh: Devices that share the data points; None for one device.
+        """
+        if options is None:
+            options = ImportanceOptions(
+                noise_std=self.weights.prior_residual**-0.5,
+                coefficient_rate=self.weights.prior_l1,
+                pixel_std=self.weights.reconstruction**-0.5,
+                label="marginal",
+                num_samples=num_samples,
+            )
+        found = log_marginal_likelihood(
+            self.params, jax.random.key(0) if key is None else key,
+            _batch(inputs, labels), model=self.model, options=options, on_done=on_done,
+            mesh=mesh,
+        )  # fmt: skip
+        warn_of_few_samples(found, options.num_samples)
+        return found
+
+
+def _batch(inputs, labels=None):
+    labels = np.zeros(len(inputs), np.int32) if labels is None else labels
+    return Batch(jnp.asarray(inputs), jnp.asarray(labels))
+
+
+# Functions of their arrays alone, so that the runs of several seeds share compilations.
+_encode = jax.jit(encode, static_argnames="model")
+_decode = jax.jit(decode, static_argnames="model")
+_sample = jax.jit(
+    sample_latents, static_argnames=("num_samples", "coefficient_rate", "noise_std")
+)
+_paths = jax.jit(jax.vmap(transport_path, (None, 0, 0, None)))
+_move = jax.jit(jax.vmap(transport, (None, 0, 0)))
+
+
+@functools.partial(jax.jit, static_argnames="options")
+def _search(key, operators, starts, ends, *, options):
+    """Return the best coefficients of each pair and where they lead."""
+    fit = infer_coefficients(key, operators, starts, ends, options=options)
+    reached = jax.vmap(transport, (None, 0, 0))(operators, fit.coefficients, starts)
+    return fit.coefficients, reached
