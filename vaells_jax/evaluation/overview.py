@@ -22,7 +22,6 @@ from vaells_jax.evaluation.figures import (
     reconstruction_grid,
 )
 from vaells_jax.evaluation.figures.planes import (
-    anchor_samples,
     embeddings,
     inferred_paths,
     operator_orbits,
@@ -137,52 +136,56 @@ def overview_figures(
     in_range = _unit_range(inputs)
     decode = lambda z: in_range(trained.decode(z))
     latents = _in_parts(trained.encode, inputs)
-    order = _balanced(classes)[: 6 if plane else 10]
-    data, centres = in_range(inputs), decode(latents[order])
+    order = _balanced(classes)[:10]
+    # Points in the plane are shown all at once, others one by one.
+    seen = slice(None) if plane else order
+    data, centres = in_range(inputs), decode(latents[seen])
     anchors = getattr(trained.params, "anchors", None)
-    names = [_name(c, class_names) for c in range(int(classes.max()) + 1)]
+    names = [
+        class_names[c] if c < len(class_names) else f"class {c}"
+        for c in range(int(classes.max()) + 1)
+    ]
 
-    title = "Test data and reconstructions"
-    if plane:
+    def beside(name, points, coloured=True):
         # So many classes that no legend holds them are a scale of colours.
         many = len(np.unique(classes)) > 10
-        figure = embeddings(
-            {"test data": data, "reconstructions": decode(latents)},
-            classes.astype(float) if many else classes, title=title,
-            value_name="class", class_names=names,
+        values = classes.astype(float) if many else classes
+        return embeddings(
+            {"test data": data, name: points},
+            values if coloured else np.zeros(len(data), int),
+            title=f"Test data and {name}", value_name="class", class_names=names,
         )  # fmt: skip
+
+    if plane:
+        figure = beside("reconstructions", centres)
     else:
+        title = "Test data and reconstructions"
         figure = reconstruction_grid(data[order], centres, title=title)
     figures = {"reconstructions": figure}
 
-    title = "Test data and prior samples"
     if plane and _has_prior(trained):
         found = decode(trained.sample_prior(prior_key, len(data)))
-        figures["prior_samples"] = embeddings(
-            {"test data": data, "prior samples": found},
-            np.zeros(len(data), int), title=title, value_name="",
-        )  # fmt: skip
+        figures["prior_samples"] = beside("prior samples", found, coloured=False)
     elif _has_prior(trained):
         by_class = labelled and anchors is not None and len(names) <= 10
-        rows = names if by_class else [f"samples {i}" for i in range(1, 5)]
         found = {"test data": data[order]}
+        rows = names if by_class else [f"samples {i}" for i in range(1, 5)]
         keys = jax.random.split(prior_key, len(rows))
         for c, (name, row_key) in enumerate(zip(rows, keys, strict=True)):
             label = c if by_class else None
             found[name] = decode(trained.sample_prior(row_key, len(order), label))
+        title = "Test data and prior samples"
         figures["prior_samples"] = image_rows(found, title=title)
 
     for kind, model, sample_key in (
         ("posterior", trained, near_key),
         ("widened", trained.widened(), wide_key),
     ):
-        around = model.sample_posterior(sample_key, inputs[order], 48 if plane else 8)
-        title = f"{kind.capitalize()} samples around test data"
+        around = model.sample_posterior(sample_key, inputs[seen], 1 if plane else 8)
         if plane:
-            figure = anchor_samples(
-                decode(around), centres, title=title, name="data point"
-            )
+            figure = beside(f"{kind} samples", decode(around[:, 0]))
         else:
+            title = f"{kind.capitalize()} samples around test data"
             figure = posterior_sample_grids(centres, decode(around), title=title)
         figures[f"{kind}_samples"] = figure
 
@@ -234,7 +237,7 @@ def _interpolations(trained, inputs, latents, pairs, in_range):
 def _operator_figures(trained, inputs, latents, chosen, decode):
     """Draw the largest operators' paths, and all operators' eigenvalues."""
     operators = np.asarray(trained.params.operators)
-    largest = np.argsort(-spectrum(operators).norms)[:_MOST_OPERATORS]
+    largest = np.sort(np.argsort(-spectrum(operators).norms)[:_MOST_OPERATORS])
     sweeps = _sweeps(operators[largest], latents)
     names = [f"Operator {m + 1}" for m in largest]
     moved = [
@@ -294,10 +297,6 @@ def _checked(inputs, labels):
 def _has_prior(trained):
     """Report whether a model can sample: VAELLS needs anchors of its own for it."""
     return getattr(trained.params, "anchors", True) is not None
-
-
-def _name(label, class_names):
-    return class_names[label] if label < len(class_names) else f"class {label}"
 
 
 def _in_parts(function, inputs):

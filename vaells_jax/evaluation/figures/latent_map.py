@@ -85,8 +85,8 @@ def latent_map(
             )  # fmt: skip
     if len(marks):
         axes.scatter(
-            marks[:, 0], marks[:, 1], s=34, marker="X", color="white",
-            edgecolors="black", lw=0.8, label="anchors", zorder=4, clip_on=False,
+            marks[:, 0], marks[:, 1], s=24, marker="x", color="black", lw=1.1,
+            label="anchors", zorder=4, clip_on=False,
         )  # fmt: skip
     axes.set_xlabel(axis_names[0], fontsize=LABEL_SIZE)
     axes.set_ylabel(axis_names[1], fontsize=LABEL_SIZE)

@@ -116,19 +116,14 @@ def operator_orbits(
 
 
 def anchor_samples(
-    samples: Float[Array | np.ndarray, "a s 2"],
-    anchors: Plane,
-    *,
-    title: str,
-    name: str = "anchor",
+    samples: Float[Array | np.ndarray, "a s 2"], anchors: Plane, *, title: str
 ) -> Figure:
-    """Show points sampled around each anchor or other centre: Figs. 3b and 9a.
+    """Show latents sampled from the prior around each anchor: Figs. 3b and 9a.
 
     Args:
         samples: of each anchor.
         anchors: encoded anchors, drawn large in their samples' colours.
         title: the figure's title.
-        name: what the anchors are.
 
     Returns:
         The figure with one axes.
@@ -160,7 +155,7 @@ def anchor_samples(
             anchor[0], anchor[1], s=75, marker=marker, color=colour, zorder=3,
             edgecolors="black", label=f"{index + 1}",
         )  # fmt: skip
-    axes.legend(title=name, fontsize=TICK_SIZE, title_fontsize=TICK_SIZE)
+    axes.legend(title="anchor", fontsize=TICK_SIZE, title_fontsize=TICK_SIZE)
     _frame(axes, samples.reshape(-1, 2), "")
     return figure
 
