@@ -66,7 +66,7 @@ def train(tiny_model, new_state, batch):
             jax.random.key(3), new_state(), next_batch, schedule=SCHEDULE,
             make_step=steps, mesh=mesh,
             after_warm_up=choose_scale(next_batch, model=tiny_model),
-            on_step=lambda step, phase, metrics: logged.append(metrics),
+            on_step=lambda step, phase, metrics, state: logged.append(metrics),
         )  # fmt: skip
         return state, logged
 

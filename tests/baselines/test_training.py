@@ -81,7 +81,7 @@ def test_training_raises_the_bound(baseline, points):
         jax.random.key(3), state, lambda step: batch,
         schedule=dataclasses.replace(SCHEDULE, steps=300),
         make_step=lambda phase, state: make_step(baseline, options),
-        on_step=lambda step, phase, m: losses.append(m["negative_elbo"]),
+        on_step=lambda step, phase, m, state: losses.append(m["negative_elbo"]),
     )  # fmt: skip
     assert np.mean(losses[-20:]) < np.mean(losses[:20]) - 1.0
 

@@ -90,11 +90,32 @@ def test_resumed_run_is_the_uninterrupted_one_to_the_bit(
     assert_same_bits(train(restored, scale=True), whole)
 
 
+@pytest.mark.parametrize("every", [100, 2])
+def test_a_stopped_run_loses_nothing_and_goes_on_to_the_same_bits(
+    every, train, new_state
+):
+    whole = train(new_state(), scale=True)
+    seen, saved = [], []
+
+    def stop(step, phase, metrics, state):
+        seen.append(int(state.step) - step)
+        return step == 5
+
+    state = train(
+        new_state(), scale=True, on_step=stop, save_every=every,
+        save=lambda state: saved.append(int(state.step)),
+    )  # fmt: skip
+    assert int(state.step) == saved[-1] == len(seen)
+    assert int(state.step) in (5, 6)
+    assert set(seen) <= {0, 1}
+    assert_same_bits(train(state, scale=True), whole)
+
+
 def test_phases_metrics_and_saves(train, new_state):
     seen, saved = [], []
     state = train(
         new_state(),
-        on_step=lambda step, phase, metrics: seen.append((step, phase, metrics)),
+        on_step=lambda step, phase, metrics, state: seen.append((step, phase, metrics)),
         save=lambda state: saved.append((int(state.step), len(seen))),
         save_every=5,
     )

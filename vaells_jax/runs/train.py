@@ -182,7 +182,8 @@ def _train(
         dynamic_ncols=True, mininterval=0.5, disable=resources.host > 0,
     )  # fmt: skip
 
-    def on_step(step, phase, metrics):
+    def on_step(step, phase, metrics, state):
+        del state
         bar.update()
         if step % config.log.log_every == 0 or step == config.schedule.steps:
             bar.set_postfix(phase=phase, loss=f"{metrics['loss']:.4g}", refresh=False)

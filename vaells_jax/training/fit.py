@@ -41,7 +41,7 @@ def fit(
     schedule: Schedule,
     make_step: MakeStep,
     after_warm_up: Callable[[TrainState], TrainState] | None = None,
-    on_step: Callable[[int, Phase, dict[str, Any]], None] | None = None,
+    on_step: Callable[[int, Phase, dict[str, Any], TrainState], Any] | None = None,
     save: Callable[[TrainState], None] | None = None,
     save_every: int = 1000,
     mesh: Mesh | None = None,
@@ -61,7 +61,11 @@ def fit(
         make_step: The model's own steps, one for each phase (`transport_steps`), for
             the same `mesh`.
         after_warm_up: Changes the state once the warm-up is over (`choose_scale`).
-        on_step: Called with step (from 1), phase and metrics as NumPy values.
+        on_step: Called with step (from 1), phase, metrics as NumPy values, and the
+            newest state, which may be a step further: copy what should outlive the
+            call, for the next step takes its buffers. If it returns something true,
+            the run stops after the step that is under way, saved like its end; it
+            goes on from there as if it had not stopped.
         save: Called every `save_every` steps and at the end, after `on_step` has seen
             all steps up to the state's.
         save_every: Steps between saves.
@@ -83,31 +87,34 @@ def fit(
     stepper = _Stepper(key, next_batch, schedule, make_step, after_warm_up, mesh)
     kept = to_host(state)
     pending: tuple[int, Phase, dict[str, Any]] | None = None
+    stopped = False
 
-    def settle():
+    def settle(state):
         """Look at the last step's metrics, which waits for it."""
-        nonlocal pending
+        nonlocal pending, stopped
         if pending is not None:
             step, phase, metrics = pending
             pending = None
             values = jax.device_get(metrics)
             if not_finite(values):
                 raise stepper.failure(kept, step, not_finite(values), debug_nans)
-            if on_step is not None:
-                on_step(step, phase, values)
+            if on_step is not None and on_step(step, phase, values, state):
+                stopped = True
 
     for step in range(int(state.step), schedule.steps):
         if step == schedule.warm_up_steps:
-            settle()  # should it have failed, its networks have no scale
+            settle(state)  # should it have failed, its networks have no scale
         state, metrics = stepper.advance(step, state)
-        settle()  # the step before, while this one runs
+        settle(state)  # the step before, while this one runs
         pending = (step + 1, phase_at(step, schedule), metrics)
-        done = step + 1 == schedule.steps
+        done = stopped or step + 1 == schedule.steps
         if done or (step + 1) % save_every == 0:
-            settle()
+            settle(state)
             kept = to_host(state)
             if save is not None:
                 save(state)
+            if stopped:
+                break
     return state
 
 
