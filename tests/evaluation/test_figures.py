@@ -148,15 +148,15 @@ def test_colour_images_show_their_first_three_channels(channels):
 
 
 def test_vectors_are_curves_in_common_units():
-    vectors = np.random.default_rng(0).normal(size=(2, 9, 50))
+    vectors = np.random.default_rng(0).uniform(-3, 1, size=(2, 9, 50))
     figure = figures.posterior_sample_grids(vectors[:, 0], vectors[:, 1:], title="")
     assert all(frames(axes) for axes in figure.axes)
     curves = np.stack([axes.collections[0].get_segments() for axes in figure.axes])
     assert curves.shape == (2, 9, 50, 2)
     assert (np.diff(curves[..., 0]) > 0).all()
-    # One straight line leads from values to heights, but for the few that are cut.
+    # One straight line leads from values to heights.
     heights, values = curves[:, 4, :, 1].ravel(), vectors[:, 0].ravel()
-    assert np.corrcoef(heights, values)[0, 1] < -0.999
+    assert np.corrcoef(heights, values)[0, 1] < -1 + 1e-9
 
 
 def test_vectors_of_two_are_points_before_all_others():
