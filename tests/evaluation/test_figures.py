@@ -141,8 +141,8 @@ def test_colour_images_show_their_first_three_channels(channels):
     figure = figures.reconstruction_grid(images, 1 - images, title="colour")
     tiles = canvas(figure.axes[0])
     shown = np.clip(images[..., :3], 0, 1)
-    np.testing.assert_array_equal(tiles[:40, 66:130], shown[1])
-    np.testing.assert_allclose(tiles[42:, :64], 1 - shown[0], atol=1e-12)
+    np.testing.assert_array_equal(tiles[:40, 67:131], shown[1])
+    np.testing.assert_allclose(tiles[43:, :64], 1 - shown[0], atol=1e-12)
     # A row of tiles is as high as its images.
     assert figure.get_figheight() < 0.75 * figure.get_figwidth()
 

@@ -92,7 +92,7 @@ def tile_layout(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) == 3:  # vectors
         return (30, 30, 3) if shape[2] <= 2 else (30, 44, 3)
     height, width = shape[2:4]
-    return height, width, max(2, max(height, width) // 32)
+    return height, width, max(2, max(height, width) // 20)
 
 
 def tile_aspect(shape: tuple[int, ...]) -> float:

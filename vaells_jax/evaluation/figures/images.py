@@ -235,6 +235,8 @@ def operator_path_rows(
         frame_tiles(axes, tiles.shape, column=centre, row=0, rows=rows)
         labels = [f"{value:.3g}".replace("-", "−") for value in sweeps[index] + 0.0]
         labels[centre] = "0"
+        if max(map(len, labels)) > 5:  # they would touch
+            labels = [x if (i - centre) % 2 == 0 else "" for i, x in enumerate(labels)]
         tick_tiles(axes, tiles.shape, columns=labels)
         axes.set_title(names[index], fontsize=LABEL_SIZE)
         axes.set_xlabel("coefficient", fontsize=LABEL_SIZE)

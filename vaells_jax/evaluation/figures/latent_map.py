@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from vaells_jax.evaluation.figures.canvas import (
     LABEL_SIZE,
@@ -65,7 +66,7 @@ def latent_map(
     colours = _COLOURS[: len(found)] if few else scale(np.arange(len(found)))
     # No legend takes a name that starts with an underscore.
     listed = names if few and labels is not None else ["_"] * len(names)
-    figure = new_figure(5.6, 4.8, title)
+    figure = new_figure(5.0, 5.2, title)
     axes = figure.subplots()
     plain_axes(axes)
     parts = [points[classes == c] for c in found]
@@ -74,7 +75,13 @@ def latent_map(
         axes.hist(flat, 40, stacked=True, color=list(colours), label=listed)
         marks = np.column_stack([marks[:, 0], np.zeros(len(marks))])
     else:
-        axes.set_aspect("equal", adjustable="datalim")
+        shown = np.concatenate([points, marks])
+        low, high = shown.min(axis=0), shown.max(axis=0)
+        middle, half = (low + high) / 2, 0.54 * max(float(np.max(high - low)), 1e-6)
+        axes.set(
+            xlim=(middle[0] - half, middle[0] + half), aspect="equal",
+            ylim=(middle[1] - half, middle[1] + half),
+        )  # fmt: skip
         # Large classes lie below small ones.
         order = np.argsort(np.argsort([-len(part) for part in parts]))
         for i, part in enumerate(parts):
@@ -88,6 +95,10 @@ def latent_map(
             marks[:, 0], marks[:, 1], s=24, marker="x", color="black", lw=1.1,
             label="anchors", zorder=4, clip_on=False,
         )  # fmt: skip
+    if size > 1:
+        # As many ticks whatever the size: the layout is made before it is final.
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.set_xlabel(axis_names[0], fontsize=LABEL_SIZE)
     axes.set_ylabel(axis_names[1], fontsize=LABEL_SIZE)
     if not few:
@@ -97,9 +108,10 @@ def latent_map(
         ticks.set_yticklabels([names[i] for i in places], fontsize=TICK_SIZE)
     handles, texts = axes.get_legend_handles_labels()
     if handles:
+        columns = min(len(texts), max(1, 60 // (6 + max(map(len, texts)))))
         figure.legend(
-            handles, texts, fontsize=TICK_SIZE,
-            loc="outside right upper" if few else "outside lower center",
+            handles, texts, loc="outside lower center", ncols=columns,
+            fontsize=TICK_SIZE,
         )  # fmt: skip
     return figure
 
