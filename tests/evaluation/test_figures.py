@@ -186,8 +186,8 @@ def test_validation_curves_stand_beside_their_series_or_alone():
         np.arange(100), {"loss": np.ones(100), "rate": np.ones(100)}, title="",
         validation={"loss": held, "score": held},
     )  # fmt: skip
-    assert [len(axes.lines) for axes in figure.axes] == [4, 2, 2]
-    np.testing.assert_array_equal(figure.axes[0].lines[2].get_xdata(), held[0])
+    assert [len(axes.lines) for axes in figure.axes] == [3, 2, 1]
+    np.testing.assert_array_equal(np.array(figure.axes[0].lines[2].get_data()), held)
     titles = [axes.get_title(loc="right") for axes in figure.axes]
     assert titles == ["validation", "", "validation"]
 

@@ -208,7 +208,7 @@ def operator_eigenvalues(
 
 
 def _draw_curves(axes: Axes, curves: list) -> None:
-    """Draw thin raw lines and their running means, on the scale that suits all."""
+    """Draw raw lines and running means of them, on the scale that suits all."""
     plain_axes(axes)
     curves = [(np.asarray(t), np.asarray(v, float), colour) for t, v, colour in curves]
     curves = [(t[np.isfinite(v)], v[np.isfinite(v)], colour) for t, v, colour in curves]
@@ -223,6 +223,9 @@ def _draw_curves(axes: Axes, curves: list) -> None:
     if logarithmic:
         axes.set_yscale("log")
     for steps, values, colour in curves:
+        if colour == VERMILION:  # values of validation data are few
+            axes.plot(steps, values, "o-", color=colour, lw=1.2, ms=2.5)
+            continue
         axes.plot(steps, values, color=colour, lw=0.6, alpha=0.35)
         if logarithmic:
             smooth = np.exp(_running_mean(np.log(values)))
