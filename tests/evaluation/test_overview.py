@@ -143,8 +143,9 @@ def test_merits_against_their_definitions():
 def test_pairs_are_different_and_of_one_class():
     inputs, labels = examples((7,), 60)
     model = transporting((7,), inputs)
-    overview_merits(model, jax.random.key(0), inputs, labels)
-    overview_figures(model, jax.random.key(0), inputs, labels)
+    key = jax.random.key(0)  # one key for both, as a run has
+    overview_merits(model, key, inputs, labels)
+    overview_figures(model, key, inputs, labels)
     place = {tuple(x): i for i, x in enumerate(inputs)}
     for first, last in model.pairs:
         a, b = ([place[tuple(x)] for x in part] for part in (first, last))

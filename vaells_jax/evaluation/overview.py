@@ -28,7 +28,7 @@ from vaells_jax.evaluation.figures.planes import (
 )
 from vaells_jax.evaluation.structure import spectrum, straight_line
 
-NUM_LIKELIHOODS, LIKELIHOOD_SAMPLES = 100, 1000
+NUM_LIKELIHOODS, LIKELIHOOD_SAMPLES = 100, 200
 """Data points whose log p(x) is estimated, and the importance samples of each."""
 NUM_PAIRS = 50
 """Pairs of data points whose paths are measured."""
@@ -59,7 +59,7 @@ def overview_merits(
         ValueError: If there are no data points, or labels of another number.
     """
     inputs, classes = _checked(inputs, labels)
-    pair_key, likelihood_key = jax.random.split(key)
+    pair_key, likelihood_key = jax.random.split(jax.random.fold_in(key, 0))
 
     def errors(part):
         squared = (np.asarray(trained.reconstruct(part)) - part) ** 2
@@ -128,7 +128,9 @@ def overview_figures(
     """
     inputs, classes = _checked(inputs, labels)
     labelled = len(np.unique(classes)) > 1
-    prior_key, near_key, wide_key, pair_key = jax.random.split(key, 4)
+    # Merits and figures of a run are given the same key.
+    keys = jax.random.split(jax.random.fold_in(key, 1), 4)
+    prior_key, near_key, wide_key, pair_key = keys
     # The same data points whatever the key, so that models can be compared.
     drawn = np.random.default_rng(0).permutation(len(inputs))[:MAP_POINTS]
     inputs, classes = inputs[drawn], classes[drawn]
