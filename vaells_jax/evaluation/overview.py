@@ -6,6 +6,7 @@ and `log_marginal_likelihood`; one with operators has `path` and `params.operato
 too, and `params.anchors`, by class, or None where it cannot sample its prior.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,10 +87,12 @@ def overview_merits(
                 "from its goal / distance of the pair, in latent space",
             )
     if _has_prior(trained):
-        found = trained.log_marginal_likelihood(
-            inputs[:NUM_LIKELIHOODS], num_samples=LIKELIHOOD_SAMPLES,
-            key=likelihood_key, on_done=None,
-        )  # fmt: skip
+        with warnings.catch_warnings():  # of few effective samples: a merit below
+            warnings.filterwarnings("ignore", "log p", UserWarning)
+            found = trained.log_marginal_likelihood(
+                inputs[:NUM_LIKELIHOODS], num_samples=LIKELIHOOD_SAMPLES,
+                key=likelihood_key, on_done=None,
+            )  # fmt: skip
         count = len(found.log_likelihood)
         merits["log_likelihood"] = (
             float(np.mean(found.log_likelihood)),
