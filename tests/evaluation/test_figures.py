@@ -121,9 +121,85 @@ def test_eigenvalues_of_a_rotation_lie_on_the_imaginary_axis():
     )
 
 
+@pytest.mark.parametrize("height", [4, 40, 128])
+def test_a_channel_axis_of_one_changes_no_pixel(height):
+    images = np.random.default_rng(0).uniform(size=(3, 9, height, 64))
+    centres, samples = images[:, 0], images[:, 1:]
+    for draw, arrays in (
+        (figures.reconstruction_grid, (centres, centres)),
+        (figures.posterior_sample_grids, (centres, samples)),
+        (lambda x, title: figures.image_rows({"a": x}, title=title), (centres,)),
+    ):
+        plain = canvas(draw(*arrays, title="").axes[0])
+        arrays = [array[..., None] for array in arrays]
+        np.testing.assert_array_equal(canvas(draw(*arrays, title="").axes[0]), plain)
+
+
+@pytest.mark.parametrize("channels", [3, 4, 7])
+def test_colour_images_show_their_first_three_channels(channels):
+    images = np.random.default_rng(0).uniform(-0.5, 1.5, size=(3, 40, 64, channels))
+    figure = figures.reconstruction_grid(images, 1 - images, title="colour")
+    tiles = canvas(figure.axes[0])
+    shown = np.clip(images[..., :3], 0, 1)
+    np.testing.assert_array_equal(tiles[:40, 67:131], shown[1])
+    np.testing.assert_allclose(tiles[43:, :64], 1 - shown[0], atol=1e-12)
+    # A row of tiles is as high as its images.
+    assert figure.get_figheight() < 0.75 * figure.get_figwidth()
+
+
+def test_vectors_are_curves_in_common_units():
+    vectors = np.random.default_rng(0).uniform(-3, 1, size=(2, 9, 50))
+    figure = figures.posterior_sample_grids(vectors[:, 0], vectors[:, 1:], title="")
+    assert all(frames(axes) for axes in figure.axes)
+    curves = np.stack([axes.collections[0].get_segments() for axes in figure.axes])
+    assert curves.shape == (2, 9, 50, 2)
+    assert (np.diff(curves[..., 0]) > 0).all()
+    # One straight line leads from values to heights.
+    heights, values = curves[:, 4, :, 1].ravel(), vectors[:, 0].ravel()
+    assert np.corrcoef(heights, values)[0, 1] < -1 + 1e-9
+
+
+def test_vectors_of_two_are_points_before_all_others():
+    points = np.random.default_rng(0).uniform(size=(13, 2))
+    figure = figures.reconstruction_grid(points, points, title="")
+    others, shown = figure.axes[0].collections
+    assert len(shown.get_offsets()) == 20
+    assert len(others.get_offsets()) == 20 * 20
+    assert len(figure.axes[1].collections[1].get_offsets()) == 6
+    inputs, outputs = np.split(np.asarray(shown.get_offsets()), 2)
+    np.testing.assert_allclose((outputs - inputs)[:, 0], 0, atol=1e-9)
+
+
+def test_each_operator_may_have_its_own_coefficients():
+    sweeps = np.array([[1.0], [40.0]]) * np.linspace(-1, 1, 5)
+    figure = figures.operator_path_rows(
+        digits(2, 3, 5), sweeps, title="", names=["a", "b"]
+    )
+    for axes, name, last in zip(figure.axes, "ab", ("1", "40"), strict=True):
+        assert axes.get_title() == name
+        assert axes.get_xticklabels()[-1].get_text() == last
+
+
+def test_validation_curves_stand_beside_their_series_or_alone():
+    held = (np.array([20, 60]), np.array([3.0, 1.0]))
+    figure = figures.training_curves(
+        np.arange(100), {"loss": np.ones(100), "rate": np.ones(100)}, title="",
+        validation={"loss": held, "score": held},
+    )  # fmt: skip
+    assert [len(axes.lines) for axes in figure.axes] == [3, 2, 1]
+    np.testing.assert_array_equal(np.array(figure.axes[0].lines[2].get_data()), held)
+    titles = [axes.get_title(loc="right") for axes in figure.axes]
+    assert titles == ["validation", "", "validation"]
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
+        ("reconstruction_grid", (digits(2)[..., None, None],) * 2, "data points: got"),
+        ("image_rows", ({"a": np.zeros((3, 4, 5, 2))},), "1, 3 or more channels"),
+        ("image_rows", ({"a": np.zeros((3, 0))},), "data points: got"),
+        ("latent_map", (np.zeros((3, 0)),), "latents: got"),
+        ("latent_map", (np.zeros((3, 4)), np.zeros(2, int)), "labels, anchors: got"),
         ("reconstruction_grid", (digits(2), digits(3)), "inputs, outputs: got"),
         ("reconstruction_grid", (digits(0), digits(0)), "N at least 1"),
         ("posterior_sample_grids", (digits(2), digits(3, 8)), "centres, samples"),

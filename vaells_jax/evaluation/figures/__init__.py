@@ -18,11 +18,13 @@ from vaells_jax.evaluation.figures.images import (
     posterior_sample_grids,
     reconstruction_grid,
 )
+from vaells_jax.evaluation.figures.latent_map import latent_map
 
 __all__ = [
     "compared_curves",
     "compared_sample_grids",
     "image_rows",
+    "latent_map",
     "operator_eigenvalues",
     "operator_magnitudes",
     "operator_path_rows",

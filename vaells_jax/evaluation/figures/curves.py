@@ -16,6 +16,7 @@ from vaells_jax.evaluation.figures.canvas import (
     PAGE_WIDTH,
     PALETTE,
     TICK_SIZE,
+    VERMILION,
     new_figure,
     plain_axes,
 )
@@ -30,6 +31,7 @@ def training_curves(
     *,
     title: str,
     warm_up_steps: int | None = None,
+    validation: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> Figure:
     """Show how quantities went through training, raw and smoothed.
 
@@ -41,6 +43,8 @@ def training_curves(
         series: the name of each quantity, with its unit, and its values.
         title: the figure's title.
         warm_up_steps: the end of the warm-up, which is shaded.
+        validation: quantities of validation data, each with its own steps and values:
+            beside the series of the same name, or in an axes of its own.
 
     Returns:
         The figure, one axes for each quantity.
@@ -57,14 +61,23 @@ def training_curves(
                 f"series: got {np.shape(values)} values of {name!r} for "
                 f"{steps.shape} steps, wanted as many"
             )
-    columns = 1 if len(series) == 1 else 2 if len(series) <= 6 else 3
-    rows = math.ceil(len(series) / columns)
+    validation = validation or {}
+    names = [*series, *(name for name in validation if name not in series)]
+    columns = 1 if len(names) == 1 else 2 if len(names) <= 6 else 3
+    rows = math.ceil(len(names) / columns)
     figure = new_figure(PAGE_WIDTH, 1.75 * rows + 0.7, title)
     panels = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
-    for axes, (name, values) in zip(panels, series.items(), strict=False):
-        _draw_curve(axes, steps, np.asarray(values, float))
+    for axes, name in zip(panels, names, strict=False):
+        curves = [(steps, series[name], BLUE)] if name in series else []
+        if name in validation:
+            curves.append((*validation[name], VERMILION))
+        _draw_curves(axes, curves)
         axes.set_title(name, fontsize=LABEL_SIZE, loc="left", parse_math=False)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        if name in validation:
+            axes.set_title(
+                "validation", fontsize=TICK_SIZE, color=VERMILION, loc="right"
+            )
         if warm_up_steps:
             axes.axvspan(0, warm_up_steps, color=GREY, alpha=0.12, lw=0)
     if warm_up_steps:
@@ -72,9 +85,9 @@ def training_curves(
             0.02, 0.03, "shaded: warm-up", fontsize=TICK_SIZE, color=GREY,
             transform=panels[0].transAxes,
         )  # fmt: skip
-    for axes in panels[len(series) :]:
+    for axes in panels[len(names) :]:
         axes.remove()
-    for axes in panels[max(0, len(series) - columns) : len(series)]:
+    for axes in panels[max(0, len(names) - columns) : len(names)]:
         axes.set_xlabel("training step", fontsize=LABEL_SIZE)
         axes.tick_params(labelbottom=True)
     return figure
@@ -194,26 +207,31 @@ def operator_eigenvalues(
     return figure
 
 
-def _draw_curve(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
-    """Draw a thin raw line and its running mean, on the scale that suits it."""
-    finite = np.isfinite(values)
-    steps, values = steps[finite], values[finite]
+def _draw_curves(axes: Axes, curves: list) -> None:
+    """Draw raw lines and running means of them, on the scale that suits all."""
     plain_axes(axes)
-    if not values.size:
+    curves = [(np.asarray(t), np.asarray(v, float), colour) for t, v, colour in curves]
+    curves = [(t[np.isfinite(v)], v[np.isfinite(v)], colour) for t, v, colour in curves]
+    found = np.concatenate([values for _, values, _ in curves])
+    if not found.size:
         axes.text(
             0.5, 0.5, "no finite values", fontsize=TICK_SIZE, color=GREY,
             ha="center", transform=axes.transAxes,
         )  # fmt: skip
         return
-    logarithmic = values.min() > 0.0 and values.max() >= 100.0 * values.min()
+    logarithmic = found.min() > 0.0 and found.max() >= 100.0 * found.min()
     if logarithmic:
         axes.set_yscale("log")
-    axes.plot(steps, values, color=BLUE, lw=0.6, alpha=0.35)
-    if logarithmic:
-        smooth = np.exp(_running_mean(np.log(values)))
-    else:
-        smooth = _running_mean(values)
-    axes.plot(steps, smooth, color=BLUE, lw=1.6)
+    for steps, values, colour in curves:
+        if colour == VERMILION:  # values of validation data are few
+            axes.plot(steps, values, "o-", color=colour, lw=1.2, ms=2.5)
+            continue
+        axes.plot(steps, values, color=colour, lw=0.6, alpha=0.35)
+        if logarithmic:
+            smooth = np.exp(_running_mean(np.log(values)))
+        else:
+            smooth = _running_mean(values)
+        axes.plot(steps, smooth, color=colour, lw=1.6)
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:

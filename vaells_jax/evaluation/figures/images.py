@@ -1,4 +1,8 @@
-"""Figures of images: reconstructions, posterior samples, operators' paths."""
+"""Figures of data points: reconstructions, posterior samples, operators' paths.
+
+A data point is a grey image `[H, W]` or `[H, W, 1]`, a colour image `[H, W, 3]`, its
+numbers in [0, 1], or a vector `[n]`, which is drawn as a curve, or as a point if n = 2.
+"""
 
 import math
 from collections.abc import Mapping
@@ -10,18 +14,20 @@ from matplotlib.figure import Figure
 from vaells_jax.evaluation.figures.canvas import (
     LABEL_SIZE,
     PAGE_WIDTH,
+    as_tiles,
     frame_tiles,
     new_figure,
     show_tiles,
     tick_tiles,
+    tile_aspect,
 )
 
 _LEAST_TILE, _MOST_TILE = 0.32, 0.6  # inches: a digit that can be read
 
 
 def reconstruction_grid(
-    inputs: Float[Array | np.ndarray, "n height width"],
-    outputs: Float[Array | np.ndarray, "n height width"],
+    inputs: Float[Array | np.ndarray, "n ..."],
+    outputs: Float[Array | np.ndarray, "n ..."],
     *,
     title: str,
 ) -> Figure:
@@ -39,7 +45,7 @@ def reconstruction_grid(
         ValueError: for no images, and for inputs and outputs of different shapes.
     """
     inputs, outputs = np.asarray(inputs), np.asarray(outputs)
-    if inputs.ndim != 3 or inputs.shape != outputs.shape or not len(inputs):
+    if inputs.ndim < 2 or inputs.shape != outputs.shape or not len(inputs):
         raise ValueError(
             f"inputs, outputs: got {inputs.shape} and {outputs.shape}, "
             "wanted the same [N, H, W] with N at least 1"
@@ -49,9 +55,11 @@ def reconstruction_grid(
     blank = np.full((rows * columns, *inputs.shape[1:]), np.nan)
     pairs = np.stack([blank, blank])
     pairs[:, : len(inputs)] = inputs, outputs
+    (pairs,) = as_tiles(2, pairs)
     width = max(4.5, PAGE_WIDTH * columns / 10)
     side = (width - 1.0) / columns
-    figure = new_figure(width, 2 * side * rows + 0.12 * rows + 0.5, title)
+    height = 2 * side * tile_aspect(pairs.shape) * rows
+    figure = new_figure(width, height + 0.12 * rows + 0.5, title)
     all_axes = figure.subplots(rows, 1, squeeze=False)[:, 0]
     for row, axes in enumerate(all_axes):
         part = pairs[:, row * columns : (row + 1) * columns]
@@ -61,8 +69,8 @@ def reconstruction_grid(
 
 
 def posterior_sample_grids(
-    centres: Float[Array | np.ndarray, "n height width"],
-    samples: Float[Array | np.ndarray, "n s height width"],
+    centres: Float[Array | np.ndarray, "n ..."],
+    samples: Float[Array | np.ndarray, "n s ..."],
     *,
     title: str,
 ) -> Figure:
@@ -80,12 +88,13 @@ def posterior_sample_grids(
     Raises:
         ValueError: for shapes that disagree, and a number that fills no square.
     """
-    tiles = _sample_tiles(centres, samples)
+    (tiles,) = as_tiles(3, _sample_tiles(centres, samples))
     side = tiles.shape[1]
     columns = min(len(tiles), 5 if len(tiles) % 5 == 0 else 4)
     rows = math.ceil(len(tiles) / columns)
     panel = min(max(PAGE_WIDTH / columns, _LEAST_TILE * side), 3.2)
-    figure = new_figure(panel * columns, panel * rows + 0.4, title, pad=0.08)
+    height = panel * tile_aspect(tiles.shape[1:]) * rows
+    figure = new_figure(panel * columns, height + 0.4, title, pad=0.08)
     all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, grid in zip(all_axes, tiles, strict=False):
         show_tiles(axes, grid)
@@ -96,20 +105,21 @@ def posterior_sample_grids(
 
 
 def image_rows(
-    rows: Mapping[str, Float[Array | np.ndarray, "n height width"]], *, title: str
+    rows: Mapping[str, Float[Array | np.ndarray, "n ..."]], *, title: str
 ) -> Figure:
-    """Show a row of images under each name, as many in each.
+    """Show a row of data points beside each name, as many in each.
 
     Args:
-        rows: a name for each row, and its images.
+        rows: a name for each row, and its data points.
         title: the figure's title.
 
     Returns:
         The figure, one axes.
     """
-    tiles = np.stack([np.asarray(images) for images in rows.values()])
+    (tiles,) = as_tiles(2, np.stack([np.asarray(row) for row in rows.values()]))
     side = (PAGE_WIDTH - 1.2) / tiles.shape[1]
-    figure = new_figure(PAGE_WIDTH, side * len(tiles) + 0.6, title)
+    height = side * tile_aspect(tiles.shape) * len(tiles)
+    figure = new_figure(PAGE_WIDTH, height + 0.6, title)
     axes = figure.subplots()
     show_tiles(axes, tiles)
     tick_tiles(axes, tiles.shape, rows=list(rows))
@@ -120,8 +130,8 @@ def compared_sample_grids(
     models: Mapping[
         str,
         tuple[
-            Float[Array | np.ndarray, "n height width"],
-            Float[Array | np.ndarray, "n s height width"],
+            Float[Array | np.ndarray, "n ..."],
+            Float[Array | np.ndarray, "n s ..."],
         ],
     ],
     *,
@@ -137,9 +147,10 @@ def compared_sample_grids(
     Returns:
         The figure: a row an example, a column a model.
     """
-    grids = {name: _sample_tiles(*pair) for name, pair in models.items()}
-    count = len(next(iter(grids.values())))
-    panel = PAGE_WIDTH / len(grids)
+    tiles_of_all = as_tiles(3, *(_sample_tiles(*pair) for pair in models.values()))
+    grids = dict(zip(models, tiles_of_all, strict=True))
+    count = len(tiles_of_all[0])
+    panel = PAGE_WIDTH / len(grids) * tile_aspect(tiles_of_all[0].shape[1:])
     figure = new_figure(PAGE_WIDTH, panel * count + 0.7, title, pad=0.06)
     for row, axes_row in enumerate(figure.subplots(count, len(grids), squeeze=False)):
         for axes, (name, tiles) in zip(axes_row, grids.items(), strict=True):
@@ -152,10 +163,10 @@ def compared_sample_grids(
 
 
 def _sample_tiles(centres, samples):
-    """Put each centre in the middle of a square of its samples, `[n, s, s, H, W]`."""
+    """Put each centre in the middle of a square of its samples, `[n, s, s, ...]`."""
     centres, samples = np.asarray(centres), np.asarray(samples)
     expected = (*samples.shape[:1], *samples.shape[2:])
-    if samples.ndim != 4 or centres.shape != expected or not len(centres):
+    if samples.ndim < 3 or centres.shape != expected or not len(centres):
         raise ValueError(
             f"centres, samples: got {centres.shape} and {samples.shape}, "
             "wanted [E, H, W] and [E, S, H, W] with E at least 1"
@@ -172,52 +183,62 @@ def _sample_tiles(centres, samples):
 
 
 def operator_path_rows(
-    images: Float[Array | np.ndarray, "m r t height width"],
-    coefficients: Float[Array | np.ndarray, " t"],
+    images: Float[Array | np.ndarray, "m r t ..."],
+    coefficients: Float[Array | np.ndarray, "*m t"],
     *,
     title: str,
+    names: list[str] | None = None,
 ) -> Figure:
     """Show each operator's effect as its coefficient is swept: Fig. 12.
 
     Args:
-        images: decoded paths: operator, digit, coefficient.
-        coefficients: the swept values, one of them 0: its column is framed in green.
+        images: decoded paths: operator, data point, coefficient.
+        coefficients: the swept values, of all operators or `[m, t]` of each; one of
+            them is 0, in the same column for all, which is framed in green.
         title: the figure's title.
+        names: of the operators; numbers them by default.
 
     Returns:
-        The figure, one axes for each operator, with a row for each digit.
+        The figure, one axes for each operator, with a row for each data point.
 
     Raises:
         ValueError: for shapes that disagree, and a sweep without 0.
     """
     images, coefficients = np.asarray(images), np.asarray(coefficients)
-    if images.ndim != 5 or coefficients.shape != images.shape[2:3] or not images.size:
+    fitting = (images.shape[2:3], images.shape[0:3:2])
+    if images.ndim < 4 or coefficients.shape not in fitting or not images.size:
         raise ValueError(
             f"images, coefficients: got {images.shape} and {coefficients.shape}, "
-            "wanted [M, R, T, H, W] and [T], none of them empty"
+            "wanted [M, R, T, H, W] and [T] or [M, T], none of them empty"
         )
-    scale = np.abs(coefficients).max()
-    centre = int(np.abs(coefficients).argmin())
-    if abs(coefficients[centre]) > 1e-6 * scale:
+    sweeps = np.broadcast_to(coefficients, images.shape[0:3:2])
+    sizes = np.abs(sweeps) / np.maximum(np.abs(sweeps).max(axis=1), 1e-30)[:, None]
+    centre = int(sizes.max(axis=0).argmin())
+    if sizes[:, centre].max() > 1e-6:
         raise ValueError(
-            f"coefficients: got none that is 0 (the nearest is {coefficients[centre]})"
+            f"coefficients: got none that is 0 (the nearest is {sweeps[0, centre]})"
         )
+    (images,) = as_tiles(3, images)
+    names = names or [f"Operator {m + 1}" for m in range(len(images))]
     operators, rows, times = images.shape[:3]
     columns = 1 if operators == 1 else 2
     panel_rows = math.ceil(operators / columns)
     tile = (PAGE_WIDTH - 0.4) / (columns * times)
     tile = min(max(tile, _LEAST_TILE), _MOST_TILE)
+    height = rows * tile * tile_aspect(images.shape[1:]) + 0.6
     figure = new_figure(
-        columns * (times * tile + 0.25), panel_rows * (rows * tile + 0.6) + 0.4, title
+        columns * (times * tile + 0.25), panel_rows * height + 0.4, title
     )
     panels = figure.subplots(panel_rows, columns, squeeze=False).ravel()
     for index, (axes, tiles) in enumerate(zip(panels, images, strict=False)):
         show_tiles(axes, tiles)
         frame_tiles(axes, tiles.shape, column=centre, row=0, rows=rows)
-        labels = [f"{value:.3g}".replace("-", "−") for value in coefficients + 0.0]
+        labels = [f"{value:.3g}".replace("-", "−") for value in sweeps[index] + 0.0]
         labels[centre] = "0"
+        if max(map(len, labels)) > 5:  # they would touch
+            labels = [x if (i - centre) % 2 == 0 else "" for i, x in enumerate(labels)]
         tick_tiles(axes, tiles.shape, columns=labels)
-        axes.set_title(f"Operator {index + 1}", fontsize=LABEL_SIZE)
+        axes.set_title(names[index], fontsize=LABEL_SIZE)
         axes.set_xlabel("coefficient", fontsize=LABEL_SIZE)
     for axes in panels[operators:]:
         axes.remove()

@@ -1,7 +1,7 @@
 """Figures of two-dimensional latent spaces: points, orbits, prior samples, paths."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Array, Float, Shaped
@@ -32,6 +32,7 @@ def embeddings(
     *,
     title: str,
     value_name: str,
+    class_names: Sequence[str] = (),
 ) -> Figure:
     """Show the same points in several planes: Figs. 2 and 4.
 
@@ -41,6 +42,7 @@ def embeddings(
             real numbers a scale.
         title: the figure's title.
         value_name: what the values are.
+        class_names: of the classes; numbers them from 1 by default.
 
     Returns:
         The figure, one axes for each plane (and one for the scale, if there is one).
@@ -60,16 +62,16 @@ def embeddings(
     shown = None
     for axes, (name, points) in zip(all_axes, panels.items(), strict=True):
         points = np.asarray(points)
-        shown = _draw_points(axes, points, values, value_name)
+        shown = _draw_points(axes, points, values, value_name, class_names)
         _frame(axes, points, name)
-    if shown is None:
+    if shown is None and np.ptp(values):
         # Below: on small panels it would hide points.
         handles, labels = all_axes[0].get_legend_handles_labels()
         figure.legend(
             handles, labels, loc="outside lower center", ncols=len(labels),
             fontsize=TICK_SIZE,
         )  # fmt: skip
-    else:
+    elif shown is not None:
         bar = figure.colorbar(shown, ax=all_axes, shrink=0.8)
         bar.set_label(value_name, fontsize=LABEL_SIZE)
         bar.ax.tick_params(labelsize=TICK_SIZE)
@@ -208,15 +210,17 @@ def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
     return figure, axes[:count]
 
 
-def _draw_points(axes, points, values, value_name):
+def _draw_points(axes, points, values, value_name, class_names):
     """Draw points by class or by a scale of colours; return what a scale belongs to."""
     if not np.issubdtype(values.dtype, np.integer):
         return axes.scatter(*points.T, c=values, s=8, cmap="viridis", linewidths=0)
     for label in np.unique(values):
+        named = label < len(class_names)
+        name = class_names[label] if named else f"{value_name} {label + 1}"
         axes.scatter(
             *points[values == label].T, s=9, linewidths=0,
             marker=_MARKERS[label % len(_MARKERS)],
-            color=PALETTE[label % len(PALETTE)], label=f"{value_name} {label + 1}",
+            color=PALETTE[label % len(PALETTE)], label=name,
         )  # fmt: skip
     return None
 
