@@ -14,7 +14,6 @@ from vaells_jax.runs.main import main
 from vaells_jax.runs.records import MetricsLog, merit
 
 # Of a few samples no estimate is tight.
-pytestmark = pytest.mark.filterwarnings("ignore:.*effective samples")
 
 TINY = {
     "schedule.steps": 12, "schedule.warm_up_steps": 4, "schedule.network_steps": 0,

@@ -16,7 +16,6 @@ FIGURES = {
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*effective samples")
 def test_two_seeds_of_the_swiss_roll_from_an_empty_folder(tmp_path, unchecked):
     parts = ("--only", "train,evaluate")
     short = {"evaluation.points": 4, "evaluation.samples": 20}

@@ -20,7 +20,6 @@ DOCS = pathlib.Path(__file__).parents[2] / "docs"
 FACTS = {"shape": [28, 28]}
 
 
-@pytest.mark.filterwarnings("ignore:.*effective samples")
 def test_the_contributors_example_runs_as_it_stands(tmp_path, monkeypatch, unchecked):
     text = (DOCS / "adding_a_model.md").read_text()
     monkeypatch.setitem(BASELINES, "laplace", None)  # goes with the test

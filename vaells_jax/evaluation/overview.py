@@ -1,12 +1,11 @@
 """A general overview of a trained model on data of any kind: measures and figures.
 
 Nothing here knows a model's name. A model has functions of whole batches: `encode`,
-`decode`, `reconstruct`, `sample_posterior`, `sample_prior`, `interpolate`, `widened`
-and `log_marginal_likelihood`; one with operators has `path` and `params.operators`
-too, and `params.anchors`, by class, or None where it cannot sample its prior.
+`decode`, `reconstruct`, `sample_posterior`, `sample_prior`, `interpolate` and
+`widened`; one with operators has `path` and `params.operators` too, and
+`params.anchors`, by class, or None where it cannot sample its prior.
 """
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,8 +28,6 @@ from vaells_jax.evaluation.figures.planes import (
 )
 from vaells_jax.evaluation.structure import spectrum, straight_line
 
-NUM_LIKELIHOODS, LIKELIHOOD_SAMPLES = 100, 200
-"""Data points whose log p(x) is estimated, and the importance samples of each."""
 NUM_PAIRS = 50
 """Pairs of data points whose paths are measured."""
 MAP_POINTS = 2_000
@@ -60,7 +57,6 @@ def overview_merits(
         ValueError: If there are no data points, or labels of another number.
     """
     inputs, classes = _checked(inputs, labels)
-    pair_key, likelihood_key = jax.random.split(jax.random.fold_in(key, 0))
 
     def errors(part):
         squared = (np.asarray(trained.reconstruct(part)) - part) ** 2
@@ -77,7 +73,7 @@ def overview_merits(
     }
     if getattr(trained.params, "operators", None) is not None:
         merits |= _operator_merits(trained.params.operators)
-        first, last = _pairs(pair_key, classes)[:NUM_PAIRS].T
+        first, last = _pairs(jax.random.fold_in(key, 0), classes)[:NUM_PAIRS].T
         if len(first):
             found = trained.interpolate(inputs[first], inputs[last], 2)
             gaps = np.asarray(found.gap) / np.maximum(np.asarray(found.distance), 1e-12)
@@ -86,23 +82,6 @@ def overview_merits(
                 f"median over {len(gaps)} pairs of one class: distance of a path's end "
                 "from its goal / distance of the pair, in latent space",
             )
-    if _has_prior(trained):
-        with warnings.catch_warnings():  # of few effective samples: a merit below
-            warnings.filterwarnings("ignore", "log p", UserWarning)
-            found = trained.log_marginal_likelihood(
-                inputs[:NUM_LIKELIHOODS], num_samples=LIKELIHOOD_SAMPLES,
-                key=likelihood_key, on_done=None,
-            )  # fmt: skip
-        count = len(found.log_likelihood)
-        merits["log_likelihood"] = (
-            float(np.mean(found.log_likelihood)),
-            f"estimated log p(x) in nats, mean over the first {count} data points",
-        )
-        merits["effective_samples"] = (
-            float(np.median(found.effective_samples)),
-            f"of {LIKELIHOOD_SAMPLES} importance samples, median over the same: where "
-            "few, log p(x) is larger than estimated",
-        )
     return merits
 
 

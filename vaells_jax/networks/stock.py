@@ -121,7 +121,9 @@ def standardised(
     """Put a pair between data in units of their own and numbers about 0, 1 wide.
 
     The encoder is given `(x - mean) / scale`, and the decoder's output `y` becomes
-    `scale * y + mean`; losses stay in the data's units.
+    `scale * y + mean`; losses stay in the data's units. The decoder of Table 5 keeps
+    its sigmoid and starts at the mean: one that starts at grey learns of dark images
+    that all are black, and stays there.
 
     Args:
         networks: The pair.
@@ -142,10 +144,10 @@ def standardised(
                 f"got {repr(value)[:60]}."
             )
         maps[name] = tuple(numbers.ravel().tolist())
-    return Networks(
-        Standardised(networks.encoder, encodes=True, **maps),
-        Standardised(networks.decoder, encodes=False, **maps),
-    )
+    encoder, decoder = Standardised(networks.encoder, encodes=True, **maps), networks[1]
+    if isinstance(decoder, ConvolutionalDecoder) and not decoder.logits:
+        return Networks(encoder, decoder.clone(mean=maps["mean"]))
+    return Networks(encoder, Standardised(decoder, encodes=False, **maps))
 
 
 class DenseNetwork(nn.Module):
@@ -208,11 +210,13 @@ class ConvolutionalDecoder(nn.Module):
         shape: Of an image.
         logits: Leave the sigmoid out.
         dense_end: Put a dense layer over all pixels last.
+        mean: Of the images, one number or one a channel: outputs start near it.
     """
 
     shape: tuple[int, ...]
     logits: bool = False
     dense_end: bool = False
+    mean: tuple[float, ...] = (0.5,)
 
     @nn.compact
     def __call__(self, latents):
@@ -229,7 +233,10 @@ class ConvolutionalDecoder(nn.Module):
         x = x[:, :height, :width].reshape(x.shape[0], *self.shape)
         if self.dense_end:
             x = uniform_dense(flat(x), math.prod(self.shape)).reshape(x.shape)
-        return x if self.logits else nn.sigmoid(x)
+        if self.logits:
+            return x
+        mean = np.clip(self.mean, 0.01, 0.99)
+        return nn.sigmoid(x + _along(np.log(mean / (1.0 - mean)), x))
 
 
 @dataclasses.dataclass(frozen=True)

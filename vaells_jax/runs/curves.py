@@ -41,10 +41,18 @@ def training_figures(run: Run) -> dict[str, Any]:
     """
     lines = MetricsLog.read(run.workdir / "metrics.jsonl")
     column = lambda rows, name: np.array([row[name] for row in rows])
+    watched = MetricsLog.read(run.workdir / "watched.jsonl")
+    watched = [line for line in watched if "validation" in line]
+    held = [column(watched, name) for name in ("step", "validation")]
+    validation = {"objective [nats]": held} if watched else {}
     if not run.is_vaells:
         curves = {title: column(lines, key) for title, key in BASELINE_CURVES.items()}
         title = f"Bound on log p(x) ({run.label})"
-        return {"loss": training_curves(column(lines, "step"), curves, title=title)}
+        return {
+            "loss": training_curves(
+                column(lines, "step"), curves, title=title, validation=validation
+            )
+        }
     figures = {
         "operator_eigenvalues": operator_eigenvalues(
             run.trained.params.operators, title=f"Operator eigenvalues ({run.label})"
@@ -60,6 +68,7 @@ def training_figures(run: Run) -> dict[str, Any]:
         column(lines, "step"),
         {"reconstruction [nats]": column(lines, "reconstruction")},
         warm_up_steps=run.config.schedule.warm_up_steps,
+        validation=validation,
         title=f"Reconstruction ({run.label})",
     )
     moving = [line for line in lines if line["phase"] in ("operators", "joint")]

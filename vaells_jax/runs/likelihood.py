@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Iterator
 
 import jax
@@ -51,7 +52,11 @@ def marginal_likelihood(
     inputs = inputs[: asked.points]
     labels = None if labels is None else labels[: asked.points]
     key = jax.random.fold_in(run.key, 3 if run.is_vaells else 5)
-    with progress(f"log p(x), {run.model}", len(inputs)) as on_done:
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        progress(f"log p(x), {run.model}", len(inputs)) as on_done,
+    ):
+        warnings.simplefilter("always")
         if isinstance(config, VaellsConfig):
             assert isinstance(run.trained, TrainedVaells)
             options = importance_options(config)
@@ -67,6 +72,8 @@ def marginal_likelihood(
                 inputs, num_samples=asked.samples, key=key, on_done=on_done
             )
             settings, what, pixels = {}, "log p(x)", config.likelihood
+    for warning in caught:
+        print(f"  log p(x): {warning.message}")
     values = found.log_likelihood
     return {
         "log_marginal_likelihood": merit(

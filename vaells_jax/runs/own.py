@@ -40,6 +40,7 @@ from vaells_jax.runs.config import (
 )
 from vaells_jax.runs.curves import training_figures
 from vaells_jax.runs.experiment import Experiment, Merits
+from vaells_jax.runs.likelihood import marginal_likelihood
 from vaells_jax.runs.main import run_model
 from vaells_jax.runs.records import merit
 from vaells_jax.runs.run import Run, RunData, anchors_of, run_keys, shuffled_batches
@@ -194,7 +195,7 @@ def default_config(
         posterior_search=InferenceOptions(l1_weight=1e-6, initial_range=(0.0, 1.0)),
         prior_search=InferenceOptions(l1_weight=1e-6, initial_range=(-2.5, 0.0)),
         log=LogConfig(log_every=5, save_every=max(100, steps // 12)),
-        evaluation=EvaluationConfig(points=100, samples=1_000),
+        evaluation=EvaluationConfig(points=100, samples=200),
     )
 
 
@@ -220,7 +221,7 @@ def baseline_settings(model: str, preset: RunConfig) -> BaselineConfig:
         likelihood=Likelihood("gaussian", preset.weights.reconstruction**-0.5),
         options=options,
         optimizer=BaselineOptions(rate=1e-3, ramp_steps=100, warm_up_steps=steps // 5),
-        evaluation=LikelihoodEvaluation(points=100, samples=1_000),
+        evaluation=LikelihoodEvaluation(points=100, samples=200),
     )
 
 
@@ -257,13 +258,11 @@ def prepare(split: Any, anchors: Any, config: RunConfig) -> RunData:
     next_batch, indices = shuffled_batches(
         inputs, train.labels, keys.order, config.data.batch_size
     )
-    mean, scale = None, 1.0
-    if len(shape) == 1:
-        mean, scale = tuple(np.mean(train.inputs, 0).tolist()), _width(train.inputs)
     held = dataset.validation
     return RunData(
         dataset.name, inputs, jnp.asarray(anchors), next_batch, dataset, indices,
-        class_names=dataset.class_names, mean=mean, scale=scale,
+        class_names=dataset.class_names, mean=tuple(_mean(train.inputs).tolist()),
+        scale=_width(train.inputs),
         validation=Batch(
             jnp.asarray(held.inputs[:VALIDATED]), jnp.asarray(held.labels[:VALIDATED])
         ),
@@ -272,11 +271,10 @@ def prepare(split: Any, anchors: Any, config: RunConfig) -> RunData:
 
 def measure(run: Run) -> Merits:
     """Measure a run on test data."""
-    test = run.data.source.test
-    found = overview_merits(
-        run.trained, run.key, test.inputs[:MEASURED], test.labels[:MEASURED]
-    )
-    return {name: merit(value, meaning) for name, (value, meaning) in found.items()}
+    inputs, labels = (part[:MEASURED] for part in run.data.source.test)
+    found = overview_merits(run.trained, run.key, inputs, labels)
+    merits = {name: merit(value, meaning) for name, (value, meaning) in found.items()}
+    return merits | marginal_likelihood(run, inputs)
 
 
 def draw(run: Run) -> dict[str, Any]:
@@ -289,6 +287,11 @@ def draw(run: Run) -> dict[str, Any]:
     return figures | training_figures(run)
 
 
+def _mean(inputs: np.ndarray) -> np.ndarray:
+    """Return the mean of each entry of vectors, of each channel of images."""
+    return np.mean(inputs, axis=tuple(range(inputs.ndim - 1)), dtype=float)
+
+
 def _width(inputs: np.ndarray) -> float:
     """Return the root mean square distance of an entry from its mean; 1 for none."""
-    return float(np.std(inputs - np.mean(inputs, axis=0))) or 1.0
+    return float(np.std(inputs - _mean(inputs))) or 1.0

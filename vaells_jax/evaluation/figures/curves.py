@@ -1,7 +1,7 @@
 """Figures of numbers: training curves, the operators' norms and eigenvalues."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Array, Float, Shaped
@@ -31,7 +31,7 @@ def training_curves(
     *,
     title: str,
     warm_up_steps: int | None = None,
-    validation: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+    validation: Mapping[str, Sequence[np.ndarray]] | None = None,
 ) -> Figure:
     """Show how quantities went through training, raw and smoothed.
 
@@ -70,7 +70,8 @@ def training_curves(
     for axes, name in zip(panels, names, strict=False):
         curves = [(steps, series[name], BLUE)] if name in series else []
         if name in validation:
-            curves.append((*validation[name], VERMILION))
+            at, values = validation[name]
+            curves.append((at, values, VERMILION))
         _draw_curves(axes, curves)
         axes.set_title(name, fontsize=LABEL_SIZE, loc="left", parse_math=False)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
