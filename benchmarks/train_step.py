@@ -70,7 +70,7 @@ def measure_experiment(experiment: Experiment, repeats: int) -> list[dict]:
     config = next(iter(experiment.presets.values()))
     assert isinstance(config, VaellsConfig)
     if config.experiment.endswith("mnist"):  # times do not depend on the digits
-        data = dataclasses.replace(config.data, dataset="digits")
+        data = dataclasses.replace(config.data, dataset="mnist_5k")
         config = dataclasses.replace(config, data=data)
     run_data, keys = experiment.prepare(config), run_keys(config.seed)
     plan = recipe(config, run_data)

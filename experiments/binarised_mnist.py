@@ -76,7 +76,7 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
 
 def watch(run: Run) -> dict[str, float]:
     """Estimate the bound on log p(x) of test digits while training goes on."""
-    pixels = inputs_of(run, run.data.source.test.images[:WATCHED])
+    pixels = inputs_of(run, run.data.source.test.inputs[:WATCHED])
     params, model = run.trained.params, run.trained.model
     loss, terms = _bound(params, jax.random.key(1), pixels, model=model)
     return {"bound": -float(loss), "divergence": float(terms.divergence)}
@@ -87,7 +87,7 @@ _bound = jax.jit(negative_elbo, static_argnames="model")
 
 def measure(run: Run) -> Merits:
     """Estimate the likelihood of test digits."""
-    images = run.data.source.test.images[: run.config.evaluation.points]
+    images = run.data.source.test.inputs[: run.config.evaluation.points]
     found = marginal_likelihood(run, inputs_of(run, images))
     for row in found.values():
         row["published"] = PUBLISHED.get(run.model)

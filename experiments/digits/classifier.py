@@ -50,10 +50,10 @@ def digit_classifier(run: Run, *, rotated: bool) -> Classifier:
     if found is None:
         # A key of its own: all runs are measured by the same classifier.
         params = train_classifier(
-            jax.random.key(0), data.train.images, name(data.train.labels),
+            jax.random.key(0), data.train.inputs, name(data.train.labels),
             augment=turn_at_random if rotated else None, options=options,
         )  # fmt: skip
-        images = jnp.asarray(data.test.images)
+        images = jnp.asarray(data.test.inputs)
         if rotated:
             images = turn_at_random(jax.random.key(1), images)
         right = classify(params, images) == name(data.test.labels)

@@ -22,8 +22,8 @@ def natural(config: RunConfig) -> RunData:
     """Load the digits and draw the anchors of each class."""
     dataset, keys = load_images(config.data.dataset), run_keys(config.seed)
     train = dataset.train
-    images = jnp.asarray(train.images)  # one copy on the device
-    anchors = anchors_of(config, keys.anchors, train.images, train.labels, NUM_CLASSES)
+    images = jnp.asarray(train.inputs)  # one copy on the device
+    anchors = anchors_of(config, keys.anchors, train.inputs, train.labels, NUM_CLASSES)
     next_batch, indices = shuffled_batches(
         images, train.labels, keys.order, config.data.batch_size
     )
@@ -34,7 +34,7 @@ def rotated(config: RunConfig) -> RunData:
     """Load the digits; a step's batch turns its own and makes their anchors."""
     check_given_anchors(config)
     dataset, keys = load_images(config.data.dataset), run_keys(config.seed)
-    images = jnp.asarray(dataset.train.images)
+    images = jnp.asarray(dataset.train.inputs)
     upright, indices = shuffled_batches(
         images, dataset.train.labels, keys.order, config.data.batch_size
     )
@@ -51,5 +51,5 @@ def rotated(config: RunConfig) -> RunData:
         none = warm_up or not isinstance(config, VaellsConfig)
         return make_batch(step, 0 if none else config.data.anchors_per_class)
 
-    title = f"rotated {'MNIST' if dataset.name == 'mnist' else dataset.name}"
+    title = "rotated " + dataset.name.replace("mnist", "MNIST")
     return RunData(dataset.name, images, None, next_batch, dataset, indices, title)

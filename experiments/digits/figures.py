@@ -30,7 +30,7 @@ def draw_natural(run: Run) -> dict[str, Any]:
     """Draw Figs. 6R, 11 and 12, reconstructions and the course of the training."""
     digits = digits_of_each_class(run)[0]
     figures = {
-        "reconstructions": _reconstructions(run, run.data.source.test.images[:20]),
+        "reconstructions": _reconstructions(run, run.data.source.test.inputs[:20]),
         "posterior_samples": _samples(run, digits),
     }
     if run.is_vaells:
@@ -88,7 +88,7 @@ def digits_of_each_class(run: Run, count: int = 1) -> np.ndarray:
     """Return the first test digits of each class, `[count, 10, 28, 28]`."""
     test = run.data.source.test
     first = [np.flatnonzero(test.labels == c)[:count] for c in range(10)]
-    return test.images[np.stack(first, axis=1)]
+    return test.inputs[np.stack(first, axis=1)]
 
 
 def _samples(run, images):

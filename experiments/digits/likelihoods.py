@@ -43,7 +43,7 @@ def paper_figures(run: Run) -> Merits:
         Figures of merit by name, beside the paper's where they are of the same data.
     """
     assert isinstance(run.config, VaellsConfig)
-    images = run.data.source.test.images
+    images = run.data.source.test.inputs
     with progress("mse", len(images)) as on_done:
         errors = reconstruction_errors(
             jax.random.fold_in(run.key, 0), run.trained.params, images,
@@ -74,7 +74,7 @@ def _surrogates(run: Run, config: VaellsConfig, key: Array) -> dict[str, Any]:
     options, weights = config.evaluation, config.weights
     params, trained = run.trained.params, run.trained.model
     test, count = run.data.source.test, options.surrogate_points
-    batch = Batch(jnp.asarray(test.images[:count]), jnp.asarray(test.labels[:count]))
+    batch = Batch(jnp.asarray(test.inputs[:count]), jnp.asarray(test.labels[:count]))
     constant = image_constant(math.prod(batch.inputs.shape[1:]))
     sampled = dataclasses.replace(trained, num_samples=options.surrogate_samples)
     matched = dataclasses.replace(

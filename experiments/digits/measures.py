@@ -61,7 +61,7 @@ def measure(run: Run) -> Merits:
     classifier = digit_classifier(run, rotated=False)
     found = common_merits(run, classifier)
     count = run.config.evaluation.points
-    points = inputs_of(run, test.images[:count])
+    points = inputs_of(run, test.inputs[:count])
     found |= marginal_likelihood(run, points, test.labels[:count])
     if not run.is_vaells:
         return found
@@ -71,7 +71,7 @@ def measure(run: Run) -> Merits:
 def common_merits(run: Run, classifier: Classifier) -> Merits:
     """Measure what natural and rotated digits have in common, of any model."""
     test = run.data.source.test
-    images, labels = test.images[:NUM_DIGITS], test.labels[:NUM_DIGITS]
+    images, labels = test.inputs[:NUM_DIGITS], test.labels[:NUM_DIGITS]
     names = classifier.name(labels)
     still, samples = posterior_samples(run, images)
     kept = identity_preservation(samples, names, classify=classifier.classify)
@@ -121,7 +121,7 @@ def _operator_merits(run, classifier):
     """Measure what each operator makes of natural digits."""
     test = run.data.source.test
     sweep = np.linspace(-REACH, REACH, NUM_POINTS)
-    paths = np.asarray(operator_paths(run, test.images[:NUM_DIGITS], sweep))
+    paths = np.asarray(operator_paths(run, test.inputs[:NUM_DIGITS], sweep))
     labels, classify = test.labels[:NUM_DIGITS], classifier.classify
     kept = [identity_preservation(path, labels, classify=classify) for path in paths]
     return {

@@ -60,7 +60,7 @@ def measure(run: Run) -> Merits:
     classifier = digit_classifier(run, rotated=True)
     found = common_merits(run, classifier)
     if not run.is_vaells:
-        images = run.data.source.test.images[: run.config.evaluation.points]
+        images = run.data.source.test.inputs[: run.config.evaluation.points]
         return found | marginal_likelihood(run, inputs_of(run, images))
     return _rotation_merits(run, classifier) | found | operator_merits(run)
 
@@ -68,7 +68,7 @@ def measure(run: Run) -> Merits:
 def _rotation_merits(run, classifier):
     """Measure how far paths are rotations, and whether digits outlive them."""
     test = run.data.source.test
-    images, labels = test.images[:NUM_PATHS], test.labels[:NUM_PATHS]
+    images, labels = test.inputs[:NUM_PATHS], test.labels[:NUM_PATHS]
     quarter = _quarter_turn(run)
     score = turn_score(images, quarter, turn=turn, **functions(run))
     names = classifier.name(labels)
@@ -146,5 +146,5 @@ def _quarter_turn(run):
     turning = frequencies[frequencies > max(0.2 * frequencies.max(), 0.0)]
     # Half a turn at the slowest frequency.
     longest = float(np.pi / turning.min()) if turning.size else STILL
-    images = run.data.source.test.images[:NUM_CALIBRATION]
+    images = run.data.source.test.inputs[:NUM_CALIBRATION]
     return quarter_turn(images, longest, turn=turn, **functions(run))

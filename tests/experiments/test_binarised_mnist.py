@@ -63,7 +63,7 @@ def test_the_bound_of_test_digits_is_watched(run, monkeypatch):
 
     monkeypatch.setattr(binarised_mnist, "WATCHED", 4)
     model = baseline(run.config, run.data.facts)
-    pixels = run.data.source.test.images[:4]
+    pixels = run.data.source.test.inputs[:4]
     params = jax.jit(elbo.init_params, static_argnames="model")(
         jax.random.key(0), pixels, model=model
     )

@@ -30,7 +30,7 @@ FIGURES = {
 
 
 def command(workdir, *more, experiment=EXPERIMENT, **changes):
-    arguments = ["--preset=quick", "--dataset=digits", f"--workdir={workdir}"]
+    arguments = ["--preset=quick", "--dataset=mnist_5k", f"--workdir={workdir}"]
     return main(experiment, [*arguments, *flags({**TINY, **changes}), *more])
 
 
@@ -51,7 +51,7 @@ def trained(tmp_path_factory):
 def test_whole_job_from_an_empty_folder(trained):
     assert {path.name for path in (trained / "figures").iterdir()} == FIGURES
     results = json.loads((trained / "results.json").read_text())
-    assert results["dataset"] == "digits"
+    assert results["dataset"] == "mnist_5k"
     assert results["step"] == 12
     assert 0 < results["results"]["mse"]["value"] < 1
     assert results["results"]["mse"]["paper"] is None  # the paper's is MNIST's
@@ -72,7 +72,7 @@ def test_whole_job_from_an_empty_folder(trained):
     assert settings["prior_search"]["l1_weight"] == 1.0
     assert settings["samples"] == 3
     assert settings["labels_used"] is True
-    zeros = np.mean(load_images("digits").test.labels[:10] == 0)
+    zeros = np.mean(load_images("mnist_5k").test.labels[:10] == 0)
     preserved = results["results"]["identity_of_samples"]["value"]
     along = results["results"]["identity_along_operators"]["value"]
     assert [preserved, *along] == pytest.approx([zeros] * 3)
@@ -126,7 +126,7 @@ def test_published_weights_are_evaluated_and_drawn(tmp_path, capsys):
     measured = dataclasses.replace(
         EXPERIMENT, measure=lambda run: {"name": merit(run.label, "its name")}
     )
-    arguments = ["--published", str(weights_file()), "--dataset", "digits"]
+    arguments = ["--published", str(weights_file()), "--dataset", "mnist_5k"]
     assert main(measured, [*arguments, "--workdir", str(tmp_path)]) == 0
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["step"] is None

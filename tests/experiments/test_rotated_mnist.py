@@ -52,12 +52,12 @@ def test_paper_preset_is_table_6():
 
 
 def test_examples_bring_their_own_anchors_once_the_warm_up_is_over():
-    data = dataclasses.replace(PAPER.data, dataset="digits", batch_size=5)
+    data = dataclasses.replace(PAPER.data, dataset="mnist_5k", batch_size=5)
     schedule = dataclasses.replace(PAPER.schedule, warm_up_steps=7)
     config = dataclasses.replace(PAPER, data=data, schedule=schedule)
     problem = digits.rotated(config)
     assert problem.anchors is None
-    assert problem.title == "rotated digits"
+    assert problem.title == "rotated MNIST_5k"
     assert problem.next_batch(6).anchors is None
     batch = problem.next_batch(7)
     assert batch.inputs.shape == (5, 28, 28)
@@ -67,7 +67,7 @@ def test_examples_bring_their_own_anchors_once_the_warm_up_is_over():
     for upright, label in zip(
         np.asarray(batch.anchors)[:, 0], np.asarray(batch.labels), strict=True
     ):
-        same = np.abs(train.images - upright).max(axis=(1, 2)) < 1e-5
+        same = np.abs(train.inputs - upright).max(axis=(1, 2)) < 1e-5
         assert label in train.labels[same]
     np.testing.assert_array_equal(problem.next_batch(7).inputs, batch.inputs)
     # A baseline of the same seed trains on the same digits, and has no anchors.
@@ -83,14 +83,14 @@ def test_whole_job_on_the_bundled_digits(tmp_path, monkeypatch):
     monkeypatch.setattr(rotation, "NUM_PATHS", 10)
     monkeypatch.setattr(rotation, "NUM_CALIBRATION", 2)
     monkeypatch.setattr(measures, "NUM_DIGITS", 10)
-    command = ["--preset", "quick", "--dataset", "digits", "--workdir", str(tmp_path)]
+    command = ["--preset", "quick", "--dataset", "mnist_5k", "--workdir", str(tmp_path)]
     assert main(EXPERIMENT, [*command, *flags(TINY)]) == 0
     assert {path.name for path in (tmp_path / "figures").iterdir()} == FIGURES
     record = json.loads((tmp_path / "results.json").read_text())
-    assert (record["dataset"], record["step"]) == ("digits", 2)
+    assert (record["dataset"], record["step"]) == ("mnist_5k", 2)
     results = {name: found["value"] for name, found in record["results"].items()}
     assert results.keys() >= MERITS
-    share = np.mean(load_images("digits").test.labels[:10] == 0)
+    share = np.mean(load_images("mnist_5k").test.labels[:10] == 0)
     for name in ("identity_of_samples", "identity_along_rotations"):
         assert results[name] == pytest.approx(share)
     assert -1 <= results["angle_monotonicity"] <= 1

@@ -32,11 +32,6 @@ class Split(NamedTuple):
     inputs: Float[np.ndarray, "n ..."]
     labels: Int[np.ndarray, " n"]
 
-    @property
-    def images(self) -> Float[np.ndarray, "n ..."]:
-        """The inputs of a set of images."""
-        return self.inputs
-
 
 class ArrayDataset(NamedTuple):
     """A named set with its three disjoint splits, and its classes' names in order."""

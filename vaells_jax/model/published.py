@@ -1,6 +1,6 @@
 """Reads the checkpoints that the paper's authors published; runs no code of theirs.
 
-The one user of PyTorch, which is an extra (`pip install 'vaells_jax[published]'`) and
+The one user of PyTorch, which is an extra of this project (`published`) and
 is imported only here. The files are pickles; PyTorch's restricted reader admits
 tensors, numbers and containers alone, and the NumPy scalars of older files.
 """
@@ -100,15 +100,14 @@ class _Entries:
 
 def _read(path: pathlib.Path) -> dict[str, Any]:
     """Unpickle a file with PyTorch's restricted reader."""
+    if not path.is_file():
+        raise ValueError(f"no checkpoint file at {path}.")
     try:
         import torch
     except ImportError as error:
         raise ImportError(
-            "reading published weights needs PyTorch: "
-            "pip install 'vaells_jax[published]'"
+            "reading published weights needs PyTorch: pip install torch"
         ) from error
-    if not path.is_file():
-        raise ValueError(f"no checkpoint file at {path}.")
     # Files written by older PyTorch hold the learning rate as a NumPy scalar.
     scalars: list[Any] = [
         np.dtype,

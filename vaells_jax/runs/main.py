@@ -26,7 +26,9 @@ from vaells_jax.training.step import TrainState
 
 def main(experiment: Experiment, argv: list[str] | None = None) -> int:
     """Run an experiment from the command line; returns the exit status."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING)
+    for handler in logging.getLogger().handlers:  # a library may have added its own
+        handler.setFormatter(logging.Formatter("%(message)s"))
     command = experiment.command or f"python -m experiments.{experiment.name}"
     flags, rest = parse(experiment, argv, command)
     try:

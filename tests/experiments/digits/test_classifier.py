@@ -17,8 +17,8 @@ QUICK = ClassifierOptions(steps=3, batch_size=4)
 @pytest.fixture
 def run(tmp_path, unchecked, monkeypatch):
     monkeypatch.setattr(classifier, "ClassifierOptions", lambda steps: QUICK)
-    dataset = load_images("digits")
-    data = RunData("digits", dataset.train.images, None, lambda step: None, dataset)
+    dataset = load_images("mnist_5k")
+    data = RunData("mnist_5k", dataset.train.inputs, None, lambda step: None, dataset)
     key = jax.random.key(0)
     return Run(natural_mnist.PAPER, data, None, key, tmp_path / "own", 1)
 
@@ -26,7 +26,7 @@ def run(tmp_path, unchecked, monkeypatch):
 def test_a_classifier_is_trained_once_for_a_folder(run, tmp_path, monkeypatch):
     first = digit_classifier(run, rotated=True)
     assert (run.workdir / "classifier.npz").is_file()
-    images = run.data.source.test.images[:50]
+    images = run.data.source.test.inputs[:50]
     np.testing.assert_array_equal(first.name([0, 6, 9]), [0, 6, 6])
     with monkeypatch.context() as patch:
         refuse = lambda *args, **kwargs: pytest.fail("trained again")

@@ -12,7 +12,7 @@ from vaells_jax.runs.records import MetricsLog
 def test_digits_of_each_class_are_the_first(copying_run, digits):
     found = figures.digits_of_each_class(copying_run(0.0), 3)
     assert found.shape == (3, 10, 28, 28)
-    sevens = digits.test.images[digits.test.labels == 7]
+    sevens = digits.test.inputs[digits.test.labels == 7]
     np.testing.assert_array_equal(found[:, 7], sevens[:3])
 
 

@@ -14,7 +14,7 @@ NUM_DIGITS = 12
 @pytest.fixture
 def measured(digits, monkeypatch):
     """Return what measures a run with a classifier that takes the nearest digit."""
-    known = digits.test.images[:NUM_DIGITS].reshape(-1, 784)
+    known = digits.test.inputs[:NUM_DIGITS].reshape(-1, 784)
 
     def classify(images):
         flat = np.asarray(images).reshape(-1, 1, 784)
@@ -45,7 +45,7 @@ def test_a_copying_model_measures_as_it_must(measured, copying_run):
 
 
 def test_inputs_are_binary_where_the_model_was_trained_so(copying_run, digits):
-    run, images = copying_run(0.0), digits.test.images[:5]
+    run, images = copying_run(0.0), digits.test.inputs[:5]
     np.testing.assert_array_equal(measures.inputs_of(run, images), images)
     binary = dataclasses.replace(run.config, binarise=True)
     pixels = measures.inputs_of(dataclasses.replace(run, config=binary), images)
