@@ -227,3 +227,39 @@ def test_vmap_is_the_loop():
 def test_a_sphere_has_two_dimensions_at_least(unchecked):
     with pytest.raises(ValueError, match="dim must be at least 2.*1"):
         vmf.kl_to_uniform(jnp.asarray(1.0), 1)
+
+
+@pytest.mark.parametrize("dim", [2, 3, 20])
+def test_second_derivatives_against_bessel_functions(dim, x64):
+    if not x64:
+        pytest.skip("second differences of an oracle want float64")
+    half = mpmath.mpf(dim) / 2
+    bessel = lambda shift, x: mpmath.besseli(half + shift, x)
+    mean = lambda x: mpmath.gamma(half) * (2 / x) ** (half - 1) * bessel(-1, x)
+    oracles = {
+        vmf.kl_to_uniform: lambda x: x * bessel(0, x) / bessel(-1, x)
+        - mpmath.log(mean(x)),
+        vmf.log_mass: lambda x: mpmath.log(mean(x)) - x,
+    }
+    for function, oracle_of in oracles.items():
+        second = jax.jit(jax.vmap(jax.grad(jax.grad(lambda k, f=function: f(k, dim)))))
+        found = second(jnp.asarray([0.1, 3.0, 200.0]))
+        with mpmath.workdps(40):
+            wanted = [float(mpmath.diff(oracle_of, k, 2)) for k in (0.1, 3.0, 200.0)]
+        np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dim", [2, 5])
+def test_second_derivative_of_a_sample_follows_its_quantile(dim, x64):
+    if not x64:
+        pytest.skip("differences want float64")
+    angle, kappa, step = jnp.asarray(0.5), jnp.asarray(4.0), 1e-4
+    slope = functools.partial(vmf.angle_derivative, dim=dim)
+    ends = [angle + t * slope(angle, kappa) for t in (step, -step)]
+    after, before = (
+        slope(end, kappa + t) for end, t in zip(ends, (step, -step), strict=True)
+    )
+    follow = lambda k: vmf._follow(angle, k, dim)
+    for outer, inner in ((jax.jacfwd, jax.jacfwd), (jax.grad, jax.grad)):
+        found = outer(inner(follow))(kappa)
+        np.testing.assert_allclose(found, (after - before) / (2 * step), rtol=1e-6)

@@ -59,3 +59,33 @@ def test_unconverged_pairs_have_finite_gradients(dtype):
         jax.random.key(0), P, start, start[::-1], options=options
     ).coefficients.sum()
     assert np.isfinite(jax.grad(total)(operators)).all()
+
+
+def test_second_derivatives_of_the_argmin(x64):
+    if not x64:
+        pytest.skip("finite differences of a search need float64")
+    rng = np.random.default_rng(1)
+    raw = rng.normal(size=(2, 3, 3))
+    operators = jnp.asarray(0.3 * (raw - np.swapaxes(raw, 1, 2)))
+    start, way = jnp.asarray(rng.normal(size=(2, 3)))
+    goal = start + 0.3 * way
+    options = InferenceOptions(l1_weight=1e-2, differentiable=True)
+
+    @jax.jit
+    def argmin(t):
+        """Move operators and goal at once."""
+        psi, end = operators * (1.0 + 0.2 * t), goal + 0.1 * t * way
+        fit = infer_coefficients(jax.random.key(0), psi, start, end, options=options)
+        return fit.coefficients
+
+    slope, step = jax.jit(jax.jacfwd(argmin)), 1e-5
+    wanted = (slope(step) - slope(-step)) / (2 * step)
+    assert np.abs(wanted).max() > 1e-3
+    for outer in (jax.jacfwd, jax.jacrev):
+        for inner in (jax.jacfwd, jax.jacrev):
+            found = outer(inner(argmin))(0.0)
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+    third = jax.jacfwd(jax.jacfwd(jax.jacfwd(argmin)))(0.0)
+    second = jax.jit(jax.jacfwd(slope))
+    wanted = (second(step) - second(-step)) / (2 * step)
+    np.testing.assert_allclose(third, wanted, rtol=1e-3, atol=1e-5)

@@ -11,6 +11,7 @@ no term is the difference of two large ones.
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -55,9 +56,10 @@ def cosine_moments(kappa: Float[Array, ""], dim: int) -> CosineMoments:
         The moments, to about ten units of roundoff.
     """
     check_dim(dim)
-    spread = angle_spread(kappa, dim)
+    known = jax.lax.stop_gradient(kappa)  # the interval's ends carry no mass
+    spread = angle_spread(known, dim)
     # Where the density is largest: kappa sin^2 = (m - 2) cos.
-    ratio = (dim - 2) / jnp.maximum(kappa, 1e-6)
+    ratio = (dim - 2) / jnp.maximum(known, 1e-6)
     cosine = 2.0 / (ratio + jnp.sqrt(ratio**2 + 4.0))
     middle = jnp.arccos(jnp.clip(cosine, 0.0, 1.0))
     low = jnp.maximum(middle - REACH * spread, 0.0)

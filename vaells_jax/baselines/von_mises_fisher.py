@@ -59,8 +59,7 @@ def log_mass(kappa: Float[Array, ""], dim: int) -> Float[Array, ""]:
 @log_mass.defjvp
 def _log_mass_jvp(dim, primals, tangents):
     (kappa,), (change,) = primals, tangents
-    moments = cosine_moments(kappa, dim)
-    return moments.log_mass, -moments.complement * change
+    return log_mass(kappa, dim), -cosine_moments(kappa, dim).complement * change
 
 
 def log_density(
@@ -133,6 +132,7 @@ def _follow(
 @_follow.defjvp
 def _follow_jvp(dim, primals, tangents):
     angle, kappa = primals
+    angle = _follow(angle, kappa, dim)  # for derivatives of a higher order
     return angle, angle_derivative(angle, kappa, dim) * tangents[1]
 
 

@@ -15,10 +15,15 @@ defective matrices, repeated eigenvalues and zero need no special case. The numb
 doublings is data, applied by selection, so that `vmap` adds no branches (a `switch`
 over Padé degrees, under `vmap`, evaluates every one of them).
 
+Where some eigenvalues decay and others do not, `E` outgrows the precision's range long
+before `exp(mu)` brings it back. The loop carries `exp(X) = 2^s (G + u)` in place of
+`1 + E`, and takes powers of two out of `G` as it grows; `s = 0` and `u = 1` otherwise.
+
 Everything is polynomial in `A`, hence forward- and reverse-mode derivatives of any
 order are those of the computed polynomial: exact to the same relative error.
 """
 
+import functools
 import math
 
 import jax
@@ -30,8 +35,11 @@ from vaells_jax.checks import check_numbers
 THETA = 0.5
 """Norm at which the Taylor polynomial is evaluated."""
 
-MAX_DOUBLINGS = 9
-"""Doublings that are compiled in: norms up to `THETA * 2**9 = 256` are in range."""
+MAX_DOUBLINGS = 17
+"""Doublings that are compiled in: norms up to `THETA * 2**17 = 65536` are in range."""
+
+LARGEST_EXPONENT = 30
+"""Powers of two are taken out of entries above `2**30`, whose squares fit float32."""
 
 LARGEST_SUM = 16
 """Size up to which products are written as sums."""
@@ -53,9 +61,12 @@ def expm_action(A: Float[Array, "d d"], z: Float[Array, " d"]) -> Float[Array, "
 
     Returns:
         `exp(A) z`. The relative error is at most 1e-5 in float32 and 1e-12 in float64
-        up to a norm of 30, and grows in proportion to the norm beyond. Where the
-        1-norm of `A - tr(A)/d` exceeds 256, or `A` is not finite, the result is NaN:
-        a result is accurate or flagged, never silently wrong.
+        up to a norm of 30, and grows in proportion to the norm beyond: a rotation by
+        10,000 rad has three digits in float32. Where the 1-norm of `A - tr(A)/d`
+        exceeds 65,536, or `A` is not finite, the result is NaN and so are its
+        derivatives: a result is accurate or flagged, never silently wrong. A result
+        that overflows is infinite, its derivatives NaN. Where a caller puts another
+        value by `jnp.where`, derivatives are that value's.
 
     Raises:
         ValueError: If the shapes do not fit or the precision is neither float32 nor
@@ -69,16 +80,61 @@ def expm_action(A: Float[Array, "d d"], z: Float[Array, " d"]) -> Float[Array, "
         )
     dtype = jnp.result_type(A, z)
     A, z = A.astype(dtype), z.astype(dtype)
-    mean = jnp.trace(A) / A.shape[0]
-    X = A - mean * jnp.eye(A.shape[0], dtype=dtype)
-    doublings = _doublings(jax.lax.stop_gradient(X))
+    doublings = _doublings(jax.lax.stop_gradient(_traceless(A)[1]))
+    bad = doublings > MAX_DOUBLINGS
+    mean, X = _traceless(_replace(A, bad, 0.0))
     X = X * jnp.ldexp(jnp.ones((), dtype), -doublings)  # exact; exp2 is not
-    E = _expm1_taylor(X, *_DEGREES[dtype.name])
-    double = lambda k, E: jnp.where(k < doublings, 2 * E + _product(E, E), E)
+    start = _expm1_taylor(X, *_DEGREES[dtype.name]), jnp.ones((), dtype), mean * 0.0
     # A loop of fixed length: differentiable in any mode, and compiled once.
-    E = jax.lax.fori_loop(0, MAX_DOUBLINGS, double, E)
-    result = jnp.exp(mean) * (z + _product(E, z))
-    return jnp.where(doublings <= MAX_DOUBLINGS, result, jnp.nan)
+    double = lambda k, exp: jax.tree.map(
+        functools.partial(jnp.where, k < doublings), _doubled(*exp), exp
+    )
+    G, u, s = jax.lax.fori_loop(0, MAX_DOUBLINGS, double, start)
+    z = _replace(z, bad, 1.0)
+    direction, rate = u * z + _product(G, z), mean + math.log(2.0) * s
+    known = jax.lax.stop_gradient(jnp.exp(rate) * direction)
+    overflow = ~jnp.all(jnp.isfinite(known))
+    result = jnp.exp(_replace(rate, overflow, 0.0)) * direction
+    known = jnp.where(bad, jnp.nan, known) - jax.lax.stop_gradient(result)
+    return result + jnp.where(bad | overflow, known, 0.0)
+
+
+def _traceless(A):
+    """Return the mean eigenvalue and what is left of the matrix without it."""
+    mean = jnp.trace(A) / A.shape[0]
+    return mean, A - mean * jnp.eye(A.shape[0], dtype=A.dtype)
+
+
+def _doubled(G, u, s):
+    """Square `2^s (G + u)`, and take out a power of two where `G` is large."""
+    G, u, s = 2 * u * G + _product(G, G), u * u, 2 * s
+    largest = jnp.max(jnp.abs(jax.lax.stop_gradient(G)), initial=0.0)
+    _, exponent = jnp.frexp(largest)
+    exponent = jnp.where(exponent > LARGEST_EXPONENT, exponent, 0)
+    factor = jnp.ldexp(jnp.ones_like(u), -exponent)
+    return G * factor, u * factor, s + exponent.astype(s.dtype)
+
+
+@jax.custom_jvp
+def _replace(x, bad, value):
+    """Replace `x` by a value where it is bad; derivatives there are NaN, if not zero.
+
+    Zero stays zero, so that nothing leaks through a `jnp.where` that leaves the bad
+    result out.
+    """
+    return jnp.where(bad, jnp.asarray(value, x.dtype), x)
+
+
+@_replace.defjvp
+def _replace_jvp(primals, tangents):
+    (x, bad, value), (t, *_) = primals, tangents
+    # Infinity times 0 is NaN, and 0 times anything finite is 0: forwards, and backwards
+    # in the transposed order. 1, seven times, changes no bit.
+    largest = jnp.where(bad, jnp.finfo(t.dtype).max, 1.0).astype(t.dtype)
+    nothing = jnp.where(bad, 0.0, 1.0).astype(t.dtype)
+    for factor in (largest, largest, largest, nothing, largest, largest, largest):
+        t = t * factor
+    return _replace(x, bad, value), t
 
 
 def _doublings(A):
