@@ -68,6 +68,59 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
         )
 
 
+def as_count(name: str, value: Any, least: int = 1) -> int:
+    """Return a count as an `int`, of NumPy's and JAX's integers too (`check_count`)."""
+    if isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer):
+        value = np.asarray(value)
+    value = value[()] if isinstance(value, np.ndarray) else value
+    check_count(name, value, least)
+    return int(value)
+
+
+def check_finite(name: str, values: Any, *, unit: bool = False) -> None:
+    """Raise a ValueError for what is no array of finite numbers.
+
+    Args:
+        name: The argument.
+        values: Its value; while traced, its kind alone is looked at.
+        unit: Whether it has to be in [0, 1], to a thousandth, as images are.
+    """
+    check_numbers(**{name: values})
+    if isinstance(values, jax.core.Tracer) or not values.size:
+        return
+    bad = ~np.isfinite(values)
+    if bad.any():
+        first = [int(i) for i in np.unravel_index(bad.argmax(), bad.shape)]
+        raise ValueError(
+            f"{name} must be finite; got {bad.sum()} values that are not, the first at "
+            f"{first}."
+        )
+    low, high = float(values.min()), float(values.max())
+    if unit and (low < -1e-3 or high > 1.001):
+        raise ValueError(
+            f"{name} must be images with values in [0, 1]; got {low:.4g} to "
+            f"{high:.4g}: divide 0 to 255 by 255, and of -1 to 1 take (x + 1) / 2."
+        )
+
+
+def check_labels(name: str, labels: Any, count: int, kinds: str = "integers") -> None:
+    """Raise a ValueError for an array that is not a class for each example.
+
+    Args:
+        name: The argument.
+        labels: An array.
+        count: The number of examples.
+        kinds: "integers", or "integers or names".
+    """
+    kind = "iu" if kinds == "integers" else "iuU"
+    if labels.dtype.kind not in kind or labels.shape != (count,):
+        hint = "; take the argmax of one-hot labels" if labels.ndim == 2 else ""
+        raise ValueError(
+            f"{name} must be {count} {kinds}, one for each example; got "
+            f"{_shown(labels)}{hint}."
+        )
+
+
 def check_number(
     name: str, value: Any, least: float = 0.0, *, strict: bool = False
 ) -> None:

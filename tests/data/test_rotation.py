@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 import scipy.stats
 
-from vaells_jax.data.rotation import MAX_ANGLE, rotate_image, rotated_digits
+from vaells_jax.data.rotation import MAX_ANGLE, rotate_image, rotated_digits, rotations
 
 ANGLES = np.array([0.0, 0.3, -1.1, np.pi / 2, 2.5, np.pi, 6.1])
 
@@ -66,8 +66,41 @@ def test_the_angles_derivative_matches_finite_differences():
 
 
 def test_a_batch_is_refused():
-    with pytest.raises(ValueError, match=r"image: got shape \(2, 28, 28\)"):
+    with pytest.raises(
+        ValueError, match=r"image must be \[H, W\]; got shape \[2, 28, 28\]"
+    ):
         inspect.unwrap(rotate_image)(jnp.zeros((2, 28, 28)), 0.1)
+
+
+@pytest.mark.parametrize("turn", ["rotate_image", "rotations", "rotated_digits"])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x: (255 * x).astype(np.uint8), "must hold float32 or float64"),
+        (lambda x: x > 0.5, "must hold float32 or float64"),
+        (lambda x: x.tolist(), "must be an array"),
+        (lambda x: np.where(x == x.max(), np.nan, x), "must be finite"),
+        (lambda x: 255 * x, r"must be images with values in \[0, 1\]"),
+        (lambda x: 2 * x - 1, r"must be images with values in \[0, 1\]"),
+    ],
+)
+def test_what_is_no_image_is_refused(turn, spoil, message, unchecked):
+    image = spoil(picture() if turn == "rotate_image" else picture()[None])
+    calls = {
+        "rotate_image": lambda: rotate_image(image, 0.7),
+        "rotations": lambda: rotations(image, jnp.array([0.7])),
+        "rotated_digits": lambda: rotated_digits(
+            jax.random.key(0), image, num_anchors=2
+        ),
+    }
+    with pytest.raises(ValueError, match=f"images? {message}"):
+        calls[turn]()
+
+
+@pytest.mark.parametrize("angle", [np.nan, np.inf, True, "1", None, jnp.array(1)])
+def test_what_is_no_angle_is_refused(angle, unchecked):
+    with pytest.raises(ValueError, match="angle must"):
+        rotate_image(picture(), angle)
 
 
 def test_a_batch_turns_by_its_key_and_brings_upright_anchors_in_order(dtype):
@@ -94,5 +127,5 @@ def test_a_batch_turns_by_its_key_and_brings_upright_anchors_in_order(dtype):
 
 
 def test_anchors_cannot_be_less_than_none():
-    with pytest.raises(ValueError, match="num_anchors: got -1"):
+    with pytest.raises(ValueError, match="num_anchors must be .* got -1"):
         rotated_digits(jax.random.key(0), jnp.zeros((1, 28, 28)), num_anchors=-1)

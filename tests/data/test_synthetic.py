@@ -1,3 +1,5 @@
+import inspect
+
 import jax
 import numpy as np
 import pytest
@@ -86,5 +88,11 @@ def test_the_key_decides_everything(draw):
 @SETS
 @pytest.mark.parametrize("name", ["num_train", "num_test", "num_anchors"])
 def test_counts_are_refused_by_name(draw, name):
-    with pytest.raises(ValueError, match=f"{name}: got 0, wanted at least 1"):
+    with pytest.raises(ValueError, match=f"{name} must be .* at least 1; got 0"):
         draw(jax.random.key(0), **{name: 0})
+
+
+@SETS
+def test_numpys_integers_are_counts(draw):
+    counts = dict.fromkeys(("num_train", "num_test", "num_anchors"), np.int64(4))
+    assert inspect.unwrap(draw)(jax.random.key(0), **counts).train.labels.shape == (4,)

@@ -1,19 +1,29 @@
-"""Data of one's own: arrays, checked and split by key, and anchors spread over them."""
+"""Data of one's own: arrays, checked and split by key."""
 
+import functools
+import logging
 import os
 import pathlib
 import zipfile
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Float, Int, PRNGKeyArray
 
-from vaells_jax.checks import check_count, check_key
+from vaells_jax.checks import check_finite, check_key, check_labels, check_number
+from vaells_jax.data.batches import draw_anchors
 
-NPZ_NAMES = ("inputs", "labels", "test_inputs", "test_labels")
-HELD_OUT = 0.1
-"""Share of the data set apart for validation, and for the test where none is given."""
+NPZ_NAMES = {
+    "inputs": ("inputs", "images", "x", "x_train"),
+    "labels": ("labels", "y", "y_train"),
+    "test_inputs": ("test_inputs", "x_test"),
+    "test_labels": ("test_labels", "y_test"),
+}
+"""What the arrays of a file may be called."""
+
+_logger = logging.getLogger(__name__)
 
 
 class Split(NamedTuple):
@@ -21,6 +31,11 @@ class Split(NamedTuple):
 
     inputs: Float[np.ndarray, "n ..."]
     labels: Int[np.ndarray, " n"]
+
+    @property
+    def images(self) -> Float[np.ndarray, "n ..."]:
+        """The inputs of a set of images."""
+        return self.inputs
 
 
 class ArrayDataset(NamedTuple):
@@ -41,24 +56,30 @@ def load_npz(path: str | os.PathLike[str]) -> tuple[Any, Any, Any]:
         `from_arrays` takes them.
 
     Raises:
-        ValueError: If it is no such file, or has no `inputs`; names what it holds.
+        ValueError: If it is no such file, has no inputs, or arrays of other names;
+            names what it holds.
     """
-    path = pathlib.Path(path)
     try:
-        with path.open("rb") as stream, np.load(stream) as file:
+        with pathlib.Path(path).open("rb") as stream, np.load(stream) as file:
             found = dict(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:
-        raise ValueError(f"{path} cannot be read as an .npz file: {error}.") from error
-    unknown = sorted(set(found) - set(NPZ_NAMES))
-    if "inputs" not in found or unknown:
         raise ValueError(
-            f"{path} must hold the array inputs, and may hold "
-            f"{', '.join(NPZ_NAMES[1:])}; got {', '.join(sorted(found)) or 'nothing'}."
+            f"path must be an .npz file; {path} cannot be read as one: {error}."
+        ) from error
+    held = sorted(found)
+    known = {
+        part: next((found.pop(name) for name in names if name in found), None)
+        for part, names in NPZ_NAMES.items()
+    }
+    test = (known["test_inputs"], known["test_labels"])
+    orphan = test[0] is None and test[1] is not None
+    if known["inputs"] is None or orphan or found:
+        wanted = "; ".join(" or ".join(names) for names in NPZ_NAMES.values())
+        raise ValueError(
+            f"{path} must hold inputs, may hold the rest of ({wanted}) and nothing "
+            f"else; got {', '.join(held) or 'nothing'}."
         )
-    test = None
-    if "test_inputs" in found:
-        test = (found["test_inputs"], found.get("test_labels"))
-    return found["inputs"], found.get("labels"), test
+    return known["inputs"], known["labels"], None if test[0] is None else test
 
 
 def from_arrays(
@@ -67,6 +88,9 @@ def from_arrays(
     *,
     key: PRNGKeyArray,
     test: Any = None,
+    validation: Any = None,
+    test_fraction: float = 0.1,
+    validation_fraction: float = 0.1,
     name: str = "own data",
 ) -> ArrayDataset:
     """Check data and split them by key, each class by itself.
@@ -74,95 +98,57 @@ def from_arrays(
     Args:
         inputs: `[N, *x]` floats: vectors, or images `[N, H, W]` or `[N, H, W, C]` with
             values in [0, 1]; or anything with a length and items, each a data point or
-            a pair of one and its label.
+            a tuple of one and its label, which are all read into memory.
         labels: The class of each, integers or names; None for one class.
         key: Random key.
-        test: Inputs, or a pair of inputs and labels, to test with; without it a tenth
-            of each class is set apart.
+        test: Inputs, or a pair of inputs and labels, to test with; without it some of
+            each class are set apart.
+        validation: The same for validation.
+        test_fraction: Share of each class to set apart for the test; 0 for none.
+        validation_fraction: Share of what is left to set apart for validation.
         name: Of the set.
 
     Returns:
-        The set; grey images have a channel axis.
+        The set; grey images have a channel axis. Every split has examples of every
+        class, but of those too small, which a logged warning names.
 
     Raises:
         ValueError: If kind, shape or range of an array is not what is wanted, a class
-            of the test data is not among the others, or there are fewer than three
-            data points.
+            of the other data is not among the training examples, or there are fewer
+            than three data points.
     """
     check_key("key", key)
     points, classes = read_points("inputs", inputs, labels)
     if len(points) < 3:
         raise ValueError(f"inputs must be at least 3 data points; got {len(points)}.")
     names = np.unique(classes)
+    class_names = ("0",) if names.dtype == bool else tuple(map(str, names.tolist()))
     numbers = np.searchsorted(names, classes).astype(np.int32)
-    test_key, validation_key = jax.random.split(key)
-    if test is None:
-        left, apart = _apart(test_key, numbers)
-        tested = Split(points[apart], numbers[apart])
-    else:
-        left = np.arange(len(points))
-        pair = test if isinstance(test, tuple) else (test, None)
-        if labels is None:
-            pair = (pair[0], None)
-        others, own = read_points("test", *pair)
-        unknown = sorted(set(own.tolist()) - set(names.tolist()))
-        if unknown or others.shape[1:] != points.shape[1:]:
-            raise ValueError(
-                f"test must be data points of shape {list(points.shape[1:])} of the "
-                f"same classes; got {list(others.shape[1:])}, new classes {unknown}."
-            )
-        tested = Split(others, np.searchsorted(names, own).astype(np.int32))
-    kept, apart = _apart(validation_key, numbers[left])
-    train, held = left[kept], left[apart]
-    return ArrayDataset(
-        name,
-        Split(points[train], numbers[train]),
-        Split(points[held], numbers[held]),
-        tested,
-        tuple(map(str, names.tolist())),
-    )
+    left, splits = np.arange(len(points)), {}
+    for part, own_key, given, share in zip(
+        ("test", "validation"), jax.random.split(key), (test, validation),
+        (test_fraction, validation_fraction), strict=True,
+    ):  # fmt: skip
+        check_number(f"{part}_fraction", share)
+        if given is not None:
+            splits[part] = _given(part, given, points, classes, names)
+            continue
+        if share >= 1.0:
+            raise ValueError(f"{part}_fraction must be less than 1; got {share}.")
+        kept, apart, lacking = _apart(own_key, numbers[left], share)
+        if lacking:
+            _logger.warning(
+                "%s: too few examples for the %s split of: %s.", name, part,
+                ", ".join(class_names[label] for label in lacking[:20]),
+            )  # fmt: skip
+        splits[part] = Split(points[left[apart]], numbers[left[apart]])
+        left = left[kept]
+    train = Split(points[left], numbers[left])
+    return ArrayDataset(name, train, splits["validation"], splits["test"], class_names)
 
 
-def spread_anchors(
-    key: PRNGKeyArray,
-    inputs: Float[np.ndarray, "n ..."],
-    labels: Int[np.ndarray, " n"],
-    *,
-    num_classes: int,
-    per_class: int,
-) -> Float[np.ndarray, "C N_a ..."]:
-    """Choose anchors that are far apart, farthest-point first, in each class.
-
-    The first is drawn; each next one is the example farthest from those chosen. A class
-    of fewer examples repeats them.
-
-    Args:
-        key: Random key.
-        inputs: Training examples.
-        labels: The class of each, from 0.
-        num_classes: C.
-        per_class: N_a.
-
-    Raises:
-        ValueError: If a class has no examples; names it.
-    """
-    check_key("key", key)
-    check_count("per_class", per_class)
-    chosen = []
-    for label, own in enumerate(jax.random.split(key, num_classes)):
-        members = np.flatnonzero(labels == label)
-        if not len(members):
-            raise ValueError(f"labels: class {label} has no training examples.")
-        flat = inputs[members].reshape(len(members), -1)
-        index = [int(jax.random.randint(own, (), 0, len(members)))]
-        distance = np.full(len(members), np.inf)
-        while len(index) < min(per_class, len(members)):
-            offset = flat - flat[index[-1]]
-            distance = np.minimum(distance, np.einsum("ij,ij->i", offset, offset))
-            distance[index[-1]] = -1.0  # not twice, where examples are equal
-            index.append(int(np.argmax(distance)))
-        chosen.append(inputs[members[np.resize(index, per_class)]])
-    return np.stack(chosen)
+spread_anchors = functools.partial(draw_anchors, method="spread")
+"""`draw_anchors` with anchors far apart."""
 
 
 def read_points(
@@ -179,7 +165,7 @@ def read_points(
         ValueError: If kind, shape or range is not what is wanted; names it.
     """
     inputs, labels = as_arrays(name, inputs, labels)
-    points = np.asarray(inputs)
+    points = _as_array(name, inputs)
     if points.dtype.kind != "f" or points.ndim < 2 or points.ndim > 4:
         hint = "; divide images of bytes by 255" if points.dtype.kind in "ui" else ""
         raise ValueError(
@@ -188,32 +174,21 @@ def read_points(
         )
     if not points.size:
         raise ValueError(f"{name} must not be empty; got {list(points.shape)}.")
-    bad = np.flatnonzero(~np.isfinite(points.reshape(len(points), -1)).all(axis=1))
-    if len(bad):
-        raise ValueError(
-            f"{name} must be finite; {len(bad)} data points are not, the first is "
-            f"number {bad[0]}."
-        )
-    if points.ndim > 2 and (points.min() < 0.0 or points.max() > 1.0):
-        raise ValueError(
-            f"{name} must be images with values in [0, 1]; got {points.min():.4g} to "
-            f"{points.max():.4g}."
-        )
+    with np.errstate(over="ignore"):
+        points = points.astype(jax.dtypes.canonicalize_dtype(float))
+    check_finite(name, points, unit=points.ndim > 2)
     points = points[..., None] if points.ndim == 3 else points
-    points = points.astype(np.zeros((), jax.dtypes.canonicalize_dtype(float)).dtype)
     if labels is None:
-        return points, np.zeros(len(points), np.int64)
-    classes = np.asarray(labels)
-    if classes.dtype.kind not in "iuU" or classes.shape != (len(points),):
-        raise ValueError(
-            f"labels of {name} must be {len(points)} integers or names, one for each "
-            f"data point; got {classes.dtype}{list(classes.shape)}."
-        )
-    return points, classes
+        return points, np.zeros(len(points), bool)
+    classes, name = _as_array("labels", labels), f"labels of {name}"
+    if classes.dtype == object and all(isinstance(y, str) for y in classes.flat):
+        classes = classes.astype(str)
+    check_labels(name, classes, len(points), "integers or names")
+    return points, classes if classes.dtype.kind == "U" else classes.astype(np.int64)
 
 
 def as_arrays(name: str, items: Any, labels: Any = None) -> tuple[Any, Any]:
-    """Read a sequence of data points, or of pairs with their labels, into arrays.
+    """Read a sequence of data points, or of pairs with their labels, into lists.
 
     Arrays are returned as they are.
 
@@ -223,38 +198,59 @@ def as_arrays(name: str, items: Any, labels: Any = None) -> tuple[Any, Any]:
         labels: The class of each, if the items do not bring it.
 
     Raises:
-        ValueError: If it is no such thing, or the data points differ in shape.
+        ValueError: If it is no such thing, or both it and `labels` bring labels.
     """
-    if isinstance(items, np.ndarray | Array):
+    if hasattr(items, "__array__"):
         return items, labels
-    if not hasattr(items, "__len__") or not hasattr(items, "__getitem__"):
+    plain = isinstance(items, str | bytes | Mapping)
+    if plain or not hasattr(items, "__len__") or not hasattr(items, "__getitem__"):
         raise ValueError(
             f"{name} must be an array, or have a length and items; got "
             f"{type(items).__name__}."
         )
     found = [items[index] for index in range(len(items))]
-    if found and isinstance(found[0], tuple | list) and len(found[0]) == 2:
-        points, own = zip(*found, strict=True)
-        labels = np.asarray([np.asarray(label).item() for label in own])
-        found = list(points)
+    if not found or not all(isinstance(x, tuple) and len(x) == 2 for x in found):
+        return found, labels
+    if labels is not None:
+        raise ValueError(f"labels must be None where {name} are pairs with their own.")
+    return tuple(list(part) for part in zip(*found, strict=True))
+
+
+def _as_array(name: str, values: Any) -> np.ndarray:
     try:
-        return np.stack([np.asarray(point) for point in found]), labels
-    except ValueError as error:
+        if isinstance(values, list):
+            values = [np.asarray(value) for value in values]
+        return np.asarray(values)
+    except Exception as error:  # whatever the library of a foreign array raises
+        raise ValueError(f"{name} must be arrays of one shape: {error}.") from error
+
+
+def _given(part, given, points, classes, names):
+    """Check the split that is given, by the training examples."""
+    found, own = read_points(part, *(given if isinstance(given, tuple) else (given,)))
+    unknown = sorted(set(own.tolist()) - set(names.tolist()), key=str)
+    alike = found.shape[1:] == points.shape[1:] and own.dtype.kind == classes.dtype.kind
+    if unknown or not alike:
+        kinds = {"b": "no", "i": "integer", "U": "name"}
         raise ValueError(
-            f"{name} must be data points of one shape: {error}."
-        ) from error
+            f"{part} must be data points of shape {list(points.shape[1:])} with "
+            f"{kinds[classes.dtype.kind]} labels, of the same classes; got "
+            f"{list(found.shape[1:])}, {kinds[own.dtype.kind]} labels, new classes "
+            f"{unknown}."
+        )
+    return Split(found, np.searchsorted(names, own).astype(np.int32))
 
 
-def _apart(key, labels):
-    """Return the indices of nine tenths of each class, and those of the rest.
+def _apart(key, labels, share):
+    """Return the indices of most of each class, of the rest, and classes without rest.
 
-    The rest has one of each class that has three examples or more.
+    The rest has one of each class that has two examples or more.
     """
     order = np.asarray(jax.random.permutation(key, len(labels)))
-    kept, apart = [], []
+    rest, lacking = np.zeros(len(labels), bool), []
     for label in np.unique(labels):
         members = order[labels[order] == label]
-        count = max(round(HELD_OUT * len(members)), int(len(members) >= 3))
-        apart.append(members[:count])
-        kept.append(members[count:])
-    return np.sort(np.concatenate(kept)), np.sort(np.concatenate(apart))
+        count = min(max(round(share * len(members)), share > 0), len(members) - 1)
+        rest[members[:count]] = True
+        lacking += [label] * (share > 0 and not count)
+    return order[~rest[order]], order[rest[order]], lacking

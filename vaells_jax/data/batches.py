@@ -7,63 +7,100 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from vaells_jax.checks import (
+    as_count,
+    check_finite,
+    check_integers,
+    check_key,
+    check_labels,
+)
+
 # Four rounds already pass for random (Luby and Rackoff, 1988).
 _ROUNDS = 6
 
 
 def draw_anchors(
     key: Key[Array, ""],
-    images: Float[Array | np.ndarray, "n ..."],
+    inputs: Float[Array | np.ndarray, "n ..."],
     labels: Int[Array | np.ndarray, " n"],
-    *,
-    num_classes: int,
     per_class: int,
+    *,
+    num_classes: int | None = None,
+    method: str = "random",
+    features: Float[Array | np.ndarray, "n ..."] | None = None,
 ) -> Float[Array, "num_classes per_class ..."]:
-    """Draw anchors of every class, without replacement: Appendix F.
+    """Choose anchors among the examples of every class: Appendix F.
+
+    Without replacement; a class of fewer examples repeats them in turn, which doubles
+    their weight in the prior.
 
     Args:
-        key: the random key.
-        images: the training examples.
+        key: the random key; "spread" draws nothing.
+        inputs: the training examples.
         labels: their classes, 0 to `num_classes` - 1.
-        num_classes: the number of classes.
         per_class: N_a, the number of anchors of each class.
+        num_classes: the number of classes; by default the largest label and one.
+        method: "random" or "spread": the example closest to the class's mean, then
+            always the one farthest from those chosen.
+        features: where "spread" measures distances, such as latents [n, d]; by default
+            the inputs.
 
     Returns:
         The anchors, a row for each class.
 
     Raises:
-        ValueError: for no classes or no anchors, for a label outside the classes, and
-            for a class with fewer examples than anchors.
+        ValueError: for no classes or no anchors, for a label outside the classes, for a
+            class without examples, and for values that are not finite.
     """
-    if not isinstance(num_classes, int) or num_classes < 1:
-        raise ValueError(f"num_classes: got {num_classes}, wanted at least 1")
-    if not isinstance(per_class, int) or per_class < 1:
-        raise ValueError(f"per_class: got {per_class} anchors, wanted at least 1")
-    if len(images) != len(labels):
-        raise ValueError(
-            f"labels: got {len(labels)} for {len(images)} images, wanted one each"
-        )
-    classes = np.asarray(labels)
+    check_key("key", key)
+    check_finite("inputs", inputs)
+    check_integers(labels=labels)
+    check_labels("labels", labels, len(inputs))
+    per_class, classes = as_count("per_class", per_class), np.asarray(labels)
+    if num_classes is None:
+        num_classes = classes.max(initial=0) + 1
+    num_classes = as_count("num_classes", num_classes)
     if classes.size and (classes.min() < 0 or classes.max() >= num_classes):
         raise ValueError(
-            f"labels: got {classes.min()} to {classes.max()}, "
-            f"wanted 0 to {num_classes - 1}"
+            f"labels must be 0 to {num_classes - 1}; got {classes.min()} to "
+            f"{classes.max()}."
         )
-    counts = np.bincount(classes, minlength=num_classes)
-    if counts.min() < per_class:
-        scarce = int(counts.argmin())
+    if method not in ("random", "spread"):
+        raise ValueError(f"method must be 'random' or 'spread'; got {method!r}.")
+    points = inputs if features is None else features
+    check_finite("features", points)
+    if len(points) != len(inputs):
         raise ValueError(
-            f"per_class: got {per_class}, but class {scarce} has only "
-            f"{counts[scarce]} examples"
+            f"features must be one for each of {len(inputs)} inputs; got {len(points)}."
         )
     # One shuffle of everything, then each class's first: one compilation, not ten.
-    order = np.asarray(jax.random.permutation(key, len(classes)))
-    shuffled = classes[order]
-    chosen = [
-        order[np.flatnonzero(shuffled == label)[:per_class]]
-        for label in range(num_classes)
-    ]
-    return jnp.asarray(images[np.stack(chosen)])
+    order = np.arange(len(classes))
+    if method == "random":
+        order = np.asarray(jax.random.permutation(key, len(classes)))
+    chosen = []
+    for label in range(num_classes):
+        members = order[classes[order] == label]
+        if not len(members):
+            raise ValueError(
+                f"labels must have examples of every class; got none of class {label}."
+            )
+        if method == "spread":
+            members = members[_farthest_points(np.asarray(points)[members], per_class)]
+        chosen.append(np.resize(members, per_class))
+    return jnp.asarray(inputs[np.stack(chosen)])
+
+
+def _farthest_points(points: np.ndarray, count: int) -> list[int]:
+    """Return the point closest to the mean, then those farthest from all before."""
+    flat = points.reshape(len(points), -1)
+    squares = lambda offset: np.einsum("ij,ij->i", offset, offset)
+    chosen = [int(np.argmin(squares(flat - flat.mean(axis=0, keepdims=True))))]
+    distance = np.full(len(flat), np.inf)
+    while len(chosen) < min(count, len(flat)):
+        distance = np.minimum(distance, squares(flat - flat[chosen[-1:]]))
+        distance[chosen] = -1.0  # not twice, where points are equal
+        chosen.append(int(np.argmax(distance)))
+    return chosen
 
 
 def batch_indices(
@@ -90,9 +127,13 @@ def batch_indices(
     Raises:
         ValueError: for an empty batch, and for one larger than the training set.
     """
-    if not isinstance(batch_size, int) or not 1 <= batch_size <= num_examples:
+    check_key("key", key)
+    check_integers(step=step if isinstance(step, jax.Array) else np.asarray(step))
+    num_examples = as_count("num_examples", num_examples)
+    batch_size = as_count("batch_size", batch_size)
+    if batch_size > num_examples:
         raise ValueError(
-            f"batch_size: got {batch_size}, wanted 1 to the {num_examples} examples"
+            f"batch_size must be 1 to the {num_examples} examples; got {batch_size}."
         )
     steps_per_epoch = num_examples // batch_size
     epoch, position = jnp.divmod(jnp.asarray(step), steps_per_epoch)
@@ -105,7 +146,7 @@ def binarise(
 ) -> Float[Array, "*n height width"]:
     """Draw binary pixels whose probabilities are the grey values.
 
-    With the step in the key, every step meets a new draw: dynamic binarisation
+    With the step in the key, every step has a new draw: dynamic binarisation
     (Salakhutdinov and Murray, 2008).
 
     Args:
@@ -114,7 +155,12 @@ def binarise(
 
     Returns:
         Zeros and ones of the images' number type.
+
+    Raises:
+        ValueError: for what is no array of numbers, or outside [0, 1].
     """
+    check_key("key", key)
+    check_finite("images", images, unit=True)
     drawn = jax.random.uniform(key, images.shape, images.dtype) < images
     return drawn.astype(images.dtype)
 

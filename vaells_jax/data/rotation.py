@@ -2,8 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Key
+
+from vaells_jax.checks import as_count, check_finite, check_key
 
 MAX_ANGLE = 350.0
 """Training examples are turned by up to so many degrees: Appendix E."""
@@ -15,7 +18,7 @@ def rotate_image(
     """Rotate an image about its centre, bilinearly, with zeros outside: Appendix E.
 
     Args:
-        image: one image, of grey values.
+        image: one image, of grey values in [0, 1].
         angle: the angle in radians, counter-clockwise as the image is seen with its
             first row on top; may be traced.
 
@@ -23,14 +26,20 @@ def rotate_image(
         The rotated image, of the same size and precision.
 
     Raises:
-        ValueError: for anything but one image of two axes.
+        ValueError: for anything but one image of two axes, and for values that are no
+            numbers, not finite or, of the image, outside [0, 1].
 
     Note:
         The authors pad the digits to 32x32 before they rotate; the paper prints 28x28,
         which is kept here, so that a corner turned beyond the frame is lost.
     """
+    check_finite("image", image, unit=True)
     if image.ndim != 2:
-        raise ValueError(f"image: got shape {image.shape}, wanted [H, W]; vmap batches")
+        raise ValueError(
+            f"image must be [H, W]; got shape {list(image.shape)}: vmap batches."
+        )
+    plain = isinstance(angle, int | float) and not isinstance(angle, bool)
+    check_finite("angle", np.asarray(angle, float) if plain else angle)
     angle = jnp.asarray(angle, image.dtype)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     height, width = image.shape
@@ -49,6 +58,13 @@ def rotations(
     images: Float[Array, "n height width"], angles: Float[Array, " angles"]
 ) -> Float[Array, "n angles height width"]:
     """Rotate every image by each of the same angles, in radians (`rotate_image`)."""
+    check_finite("images", images, unit=True)
+    check_finite("angles", angles)
+    if images.ndim != 3 or angles.ndim != 1:
+        raise ValueError(
+            f"images must be [n, H, W], and angles [k]; got shapes "
+            f"{list(images.shape)} and {list(angles.shape)}."
+        )
     # Images inside, angles outside: an angle's source places are computed once.
     turn = jax.vmap(jax.vmap(rotate_image, (0, None)), (None, 0), out_axes=1)
     return turn(images, angles)
@@ -66,7 +82,7 @@ def rotated_digits(
 
     Args:
         key: the random key of the angles.
-        images: upright images.
+        images: upright images, of grey values in [0, 1].
         num_anchors: N_a, copies of each image at angles evenly spaced over a turn, the
             first of them upright; 0 for none.
 
@@ -75,10 +91,13 @@ def rotated_digits(
         the anchors of each.
 
     Raises:
-        ValueError: for a negative number of anchors.
+        ValueError: for a negative number of anchors, and for images as `rotations`.
     """
-    if num_anchors < 0:
-        raise ValueError(f"num_anchors: got {num_anchors}, wanted at least 0")
+    check_key("key", key)
+    check_finite("images", images, unit=True)
+    num_anchors = as_count("num_anchors", num_anchors, 0)
+    if images.ndim != 3:
+        raise ValueError(f"images must be [n, H, W]; got shape {list(images.shape)}.")
     angles = jax.random.uniform(
         key, images.shape[:1], images.dtype, 0.0, jnp.deg2rad(MAX_ANGLE)
     )

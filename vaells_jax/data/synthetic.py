@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from vaells_jax.checks import as_count, check_integers, check_key, check_numbers
+
 LIFTED_DIM = 20
 CIRCLE_RADII = (0.5, 1.0)
 # Both sets come from points ten times as large with noise of 0.01 in 20-D.
@@ -57,6 +59,7 @@ def swiss_roll_point(position: Float[Array, "..."]) -> Float[Array, "... 2"]:
     Returns:
         Points in the plane.
     """
+    check_numbers(position=position)
     t = 1.5 * jnp.pi * (1.0 + 2.0 * position)
     return (t / _SHRINK)[..., None] * jnp.stack([jnp.cos(t), jnp.sin(t)], axis=-1)
 
@@ -73,6 +76,8 @@ def circle_point(
     Returns:
         Points in the plane.
     """
+    check_numbers(angle=angle)
+    check_integers(label=label)
     radius = jnp.asarray(CIRCLE_RADII, angle.dtype)[label]
     return radius[..., None] * jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
 
@@ -98,7 +103,10 @@ def swiss_roll(
     Raises:
         ValueError: for a number below 1.
     """
-    _check_counts(num_train=num_train, num_test=num_test, num_anchors=num_anchors)
+    check_key("key", key)
+    num_train = as_count("num_train", num_train)
+    num_test = as_count("num_test", num_test)
+    num_anchors = as_count("num_anchors", num_anchors)
     lift_key, train_key, test_key = jax.random.split(key, 3)
     lift = _draw_lift(lift_key)
 
@@ -137,7 +145,10 @@ def concentric_circles(
     Raises:
         ValueError: for a number below 1.
     """
-    _check_counts(num_train=num_train, num_test=num_test, num_anchors=num_anchors)
+    check_key("key", key)
+    num_train = as_count("num_train", num_train)
+    num_test = as_count("num_test", num_test)
+    num_anchors = as_count("num_anchors", num_anchors)
     lift_key, train_key, test_key = jax.random.split(key, 3)
     lift = _draw_lift(lift_key)
 
@@ -156,12 +167,6 @@ def concentric_circles(
     return ManifoldDataset(
         draw(train_key, num_train), draw(test_key, num_test), anchors, angles, lift
     )
-
-
-def _check_counts(**counts: int) -> None:
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name}: got {count}, wanted at least 1")
 
 
 def _draw_lift(key: Key[Array, ""]) -> Float[Array, "20 2"]:
