@@ -31,14 +31,27 @@ def init_params(
     encoder, decoder = init_networks(
         network_key, model.networks, inputs[:2], latent_size=model.latent_size
     )
-    return BaselineParams(encoder, decoder, model.init_prior(prior_key, inputs))
+    params = BaselineParams(encoder, decoder, model.init_prior(prior_key, inputs))
+    jax.eval_shape(lambda p, x: posteriors(p, x, model=model), params, inputs[:2])
+    return params
 
 
 def posteriors(
     params: BaselineParams, inputs: Float[Array, "n ..."], *, model: Baseline
 ) -> Posterior:
-    """Return the posterior of each data point, its leaves with a leading axis."""
+    """Return the posterior of each data point, its leaves with a leading axis.
+
+    Raises:
+        ValueError: If the inputs do not fit the encoder, or it gives other features
+            than the model reads.
+    """
     outputs = apply_encoder(model.networks, params.encoder, inputs)
+    wanted = model.encoder_size(model.latent_size)
+    if outputs.shape[1:] != (wanted,):
+        raise ValueError(
+            f"the encoder of a {type(model).__name__} of latent_size "
+            f"{model.latent_size} must give {wanted} features; got {outputs.shape[1]}."
+        )
     return jax.vmap(model.posterior)(outputs)
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines.base import BaselineParams
 from vaells_jax.baselines.vae import DiagonalNormal, Vae, log_normal, sample_normal
+from vaells_jax.checks import check_finite
 from vaells_jax.networks.contract import apply_encoder
 
 
@@ -45,29 +46,16 @@ class VampPrior(Vae):
     num_components: int = 500
     pseudo_inputs: Literal["images", "data"] = "data"
 
-    def __post_init__(self) -> None:
-        """Check the number.
-
-        Raises:
-            ValueError: If there are no components, or the start is unknown.
-        """
-        if self.num_components < 1:
-            raise ValueError(
-                f"num_components must be at least 1; got {self.num_components}."
-            )
-        if self.pseudo_inputs not in ("images", "data"):
-            raise ValueError(
-                f"pseudo_inputs must be 'images' or 'data'; got {self.pseudo_inputs!r}."
-            )
-
     def init_prior(
         self, key: PRNGKeyArray, inputs: Float[Array, "n ..."]
     ) -> Float[Array, "K ..."]:
         """Draw the first pseudo-inputs.
 
         Raises:
-            ValueError: If they come from fewer training examples than there are.
+            ValueError: If they come from fewer training examples than there are, or
+                are images and these are not in [0, 1].
         """
+        check_finite("inputs", inputs, unit=self.pseudo_inputs == "images")
         shape = (self.num_components, *inputs.shape[1:])
         if self.pseudo_inputs == "images":
             return 0.05 + 0.01 * jax.random.normal(key, shape, inputs.dtype)

@@ -213,7 +213,8 @@ def as_arrays(name: str, items: Any, labels: Any = None) -> tuple[Any, Any]:
         return found, labels
     if labels is not None:
         raise ValueError(f"labels must be None where {name} are pairs with their own.")
-    return tuple(list(part) for part in zip(*found, strict=True))
+    points, classes = zip(*found, strict=True)
+    return list(points), list(classes)
 
 
 def _as_array(name: str, values: Any) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The training loop: which step comes next, and what to do between steps."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from vaells_jax.checks import check_count, check_key
+from vaells_jax.checks import as_count, check_callable, check_key, check_kind
 from vaells_jax.model.paths import Model, encode
 from vaells_jax.model.types import Batch, LossWeights, Params
 from vaells_jax.sharding import place, place_batch, replicated
@@ -78,10 +79,13 @@ def fit(
     Raises:
         NonFiniteLossError: If a term of the loss or a gradient is not finite; it holds
             the state and the batch.
-        ValueError: If a batch cannot be shared equally, or `save_every` is below 1.
+        ValueError: If an argument is not of its kind, or a batch cannot be shared
+            equally.
     """
     check_key("key", key)
-    check_count("save_every", save_every)
+    check_kind(state=(state, TrainState), schedule=(schedule, Schedule))
+    check_callable(next_batch=next_batch, make_step=make_step)
+    save_every = as_count("save_every", save_every)
     if mesh is not None:
         key, state = (place(x, replicated(mesh)) for x in (key, state))
     stepper = _Stepper(key, next_batch, schedule, make_step, after_warm_up, mesh)
@@ -203,14 +207,12 @@ def transport_steps(
         optimizer: Rates.
         mesh: Devices that share each batch; None for one device.
     """
-    return lambda phase: make_train_step(
-        model=model,
-        weights=weights,
-        schedule=schedule,
-        optimizer=optimizer,
-        phase=phase,
-        mesh=mesh,
-    )
+    make_step = functools.partial(
+        make_train_step, model=model, weights=weights, schedule=schedule,
+        optimizer=optimizer, mesh=mesh,
+    )  # fmt: skip
+    make_step(phase="warm_up")  # built when it is first called: refuse arguments now
+    return lambda phase: make_step(phase=phase)
 
 
 def choose_scale(
@@ -220,6 +222,8 @@ def choose_scale(
 
     The function raises a NonFiniteLossError where the latents fit no scale.
     """
+    check_callable(next_batch=next_batch)
+    check_kind(model=(model, Model))
 
     def choose(state: TrainState) -> TrainState:
         step = int(state.step)
