@@ -39,6 +39,30 @@ def check_examples(name: str, values: Any) -> None:
         )
 
 
+def check_shapes(**arrays: tuple[Any, str]) -> None:
+    """Raise a ValueError unless arrays of numbers fit together, no size of them 0.
+
+    Args:
+        arrays: Value and shape by name, `points=(points, "n x")`: what has the same
+            letter has the same size.
+    """
+    sizes: dict[str, int] = {}
+    shapes = {name: np.shape(value) for name, (value, _) in arrays.items()}
+    for name, (value, letters) in arrays.items():
+        wanted, shape = letters.split(), shapes[name]
+        good = len(shape) == len(wanted) and 0 not in shape
+        good = good and getattr(value, "dtype", np.asarray(value).dtype).kind in "biuf"
+        if not good or any(
+            sizes.setdefault(letter, int(letter) if letter.isdigit() else size) != size
+            for letter, size in zip(wanted, shape, strict=True)
+        ):
+            found = ", ".join(f"{other} {list(shapes[other])}" for other in shapes)
+            raise ValueError(
+                f"{name} must be numbers of shape [{', '.join(wanted)}], none of them "
+                f"0; got {found}."
+            )
+
+
 def check_integers(**arrays: Any) -> None:
     """Raise a ValueError for what is no array of integers."""
     for name, value in arrays.items():
@@ -242,10 +266,10 @@ def check_number(
 def as_number(
     name: str, value: Any, least: float = 0.0, *, strict: bool = False
 ) -> float:
-    """Return a number as Python's, of NumPy's and JAX's too (`check_number`)."""
+    """Return a number as a `float`, of NumPy's and JAX's too (`check_number`)."""
     value = _plain(name, value)
     check_number(name, value, least, strict=strict)
-    return value if isinstance(value, int | float) else float(value)
+    return float(value)
 
 
 def _shown(value: Any) -> str:

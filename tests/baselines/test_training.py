@@ -130,7 +130,7 @@ def test_pseudo_inputs(points, unchecked):
     assert np.all(near.min(axis=1) < 0.1)
     with pytest.raises(ValueError, match="3 pseudo-inputs cannot start from 2"):
         model.init_prior(jax.random.key(0), points[:2])
-    with pytest.raises(ValueError, match="num_components must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="num_components must be.*at least 1"):
         VampPrior(model.networks, 2, num_components=0)
     with pytest.raises(ValueError, match="pseudo_inputs"):
         VampPrior(model.networks, 2, pseudo_inputs="noise")

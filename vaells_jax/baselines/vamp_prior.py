@@ -10,7 +10,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines.base import BaselineParams
 from vaells_jax.baselines.vae import DiagonalNormal, Vae, log_normal, sample_normal
-from vaells_jax.checks import check_finite
 from vaells_jax.networks.contract import apply_encoder
 
 
@@ -52,10 +51,8 @@ class VampPrior(Vae):
         """Draw the first pseudo-inputs.
 
         Raises:
-            ValueError: If they come from fewer training examples than there are, or
-                are images and these are not in [0, 1].
+            ValueError: If they come from fewer training examples than there are.
         """
-        check_finite("inputs", inputs, unit=self.pseudo_inputs == "images")
         shape = (self.num_components, *inputs.shape[1:])
         if self.pseudo_inputs == "images":
             return 0.05 + 0.01 * jax.random.normal(key, shape, inputs.dtype)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from vaells_jax.evaluation.figures.points import latent_map, point_rows
 from vaells_jax.evaluation.structure import spectrum, straight_line
+from vaells_jax.networks.contract import check_outputs
 
 SHOWN, STEPS, PAIRS = 8, 9, 100
 """Data points in a row, points of a path, and pairs whose paths are measured."""
@@ -31,6 +32,7 @@ def overview_merits(
         For each name a value and its meaning.
     """
     outputs = np.asarray(trained.reconstruct(inputs))
+    check_outputs(outputs.shape, np.shape(inputs))
     errors = np.mean((outputs - np.asarray(inputs)) ** 2)
     first, second = _pairs(key, labels, PAIRS)
     found = trained.interpolate(inputs[first], inputs[second], STEPS)

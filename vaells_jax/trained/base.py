@@ -15,7 +15,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from vaells_jax.checks import as_count, check_examples, check_numbers
+from vaells_jax.checks import as_count, check_examples, check_kind, check_numbers
 from vaells_jax.evaluation.importance import ImportanceEstimate
 
 Points = Float[Array | np.ndarray, "n ..."]
@@ -146,6 +146,7 @@ class TrainedModel(abc.ABC):
 
         `load_run` reads both; NumPy alone reads the arrays.
         """
+        check_kind(path=(path, str | os.PathLike))
         path = pathlib.Path(path).with_suffix(".npz")
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, **named_arrays(self.params))  # type: ignore[arg-type]

@@ -12,7 +12,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from vaells_jax.baselines import iwae
 from vaells_jax.baselines.base import Baseline, BaselineParams
 from vaells_jax.baselines.elbo import decode_outputs, draw_samples, posteriors
-from vaells_jax.checks import as_count, check_examples, check_key, check_numbers
+from vaells_jax.checks import (
+    as_count,
+    as_number,
+    check_examples,
+    check_key,
+    check_kind,
+    check_numbers,
+)
 from vaells_jax.evaluation.importance import ImportanceEstimate
 from vaells_jax.trained.base import (
     Latents,
@@ -37,6 +44,12 @@ class TrainedBaseline(TrainedModel):
     model: Baseline
     params: BaselineParams
     spread: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a field that is not of its kind."""
+        check_kind(model=(self.model, Baseline), params=(self.params, BaselineParams))
+        spread = as_number("spread", self.spread, strict=True)
+        object.__setattr__(self, "spread", spread)
 
     def encode(self, inputs: Points) -> Array:
         """Return the centre of each data point's posterior, `[n, d]`."""

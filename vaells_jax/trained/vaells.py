@@ -10,7 +10,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from vaells_jax.checks import as_count, check_examples, check_key, check_numbers
+from vaells_jax.checks import (
+    as_count,
+    as_number,
+    check_examples,
+    check_key,
+    check_kind,
+    check_numbers,
+)
 from vaells_jax.evaluation.importance import (
     ImportanceEstimate,
     ImportanceOptions,
@@ -56,6 +63,14 @@ class TrainedVaells(TrainedModel):
     rate_factor: float = 1.0
     noise_factor: float = 1.0
     coefficient_scale: Float[Array | np.ndarray, " M"] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a field that is not of its kind."""
+        check_kind(model=(self.model, Model), params=(self.params, Params))
+        check_kind(weights=(self.weights, LossWeights))
+        for name in ("rate_factor", "noise_factor"):
+            value = as_number(name, getattr(self, name), strict=name == "rate_factor")
+            object.__setattr__(self, name, value)
 
     def encode(self, inputs: Points) -> Array:
         """Return latent means, `[n, d]`."""

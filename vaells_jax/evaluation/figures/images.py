@@ -106,7 +106,13 @@ def image_rows(
 
     Returns:
         The figure, one axes.
+
+    Raises:
+        ValueError: If there is no image, or images differ in shape.
     """
+    shapes = sorted({np.shape(images) for images in rows.values()})
+    if len(shapes) != 1 or 0 in shapes[0] or len(shapes[0]) < 3:
+        raise ValueError(f"rows must hold as many images [n, H, W] each; got {shapes}.")
     tiles = np.stack([np.asarray(images) for images in rows.values()])
     side = (PAGE_WIDTH - 1.2) / tiles.shape[1]
     figure = new_figure(PAGE_WIDTH, side * len(tiles) + 0.6, title)
@@ -136,7 +142,12 @@ def compared_sample_grids(
 
     Returns:
         The figure: a row an example, a column a model.
+
+    Raises:
+        ValueError: As `posterior_sample_grids`, or if there is no model.
     """
+    if not models:
+        raise ValueError("models must hold at least one model; got none.")
     grids = {name: _sample_tiles(*pair) for name, pair in models.items()}
     count = len(next(iter(grids.values())))
     panel = PAGE_WIDTH / len(grids)
