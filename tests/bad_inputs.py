@@ -48,6 +48,8 @@ from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
 
+clone = jax.random.clone
+
 
 class Case(NamedTuple):
     """A call that has to be refused.
@@ -521,7 +523,7 @@ def trained() -> dict[str, tuple[Callable, dict[str, Any]]]:
             {"path": (None, 3), "num_classes": COUNTS[:4] + (True,)},
         ),
         "from_arrays": (
-            lambda **k: vj.from_arrays(**{"inputs": data, "key": key, **k}),
+            lambda **k: vj.from_arrays(**{"inputs": data, "key": clone(key), **k}),
             {"inputs": {"None": None, "text": "abc", "integers": data.astype(int),
                         "NaN": data * NAN},
              "labels": {"too few": [0, 1], "floats": np.zeros(9)},
@@ -564,7 +566,7 @@ def measures() -> dict[str, tuple[Callable, dict[str, Any]]]:
         "an axis less": images[0], "an axis more": images[None],
     }  # fmt: skip
     start = lambda **k: baseline_training.init_state(
-        **{"key": key, "inputs": x, "model": p["vae"].model, **k}
+        **{"key": clone(key), "inputs": x, "model": p["vae"].model, **k}
     )
     narrow = vj.Networks(networks.encoder, vj.dense_networks(3, 1, hidden=4).decoder)
     weigh = lambda **k: iwae.log_likelihood(
