@@ -92,7 +92,12 @@ def negative_elbo(
 
     Returns:
         The loss in nats per data point, and its terms, unweighted.
+
+    Raises:
+        ValueError: If the data do not fit the networks, or the likelihood is not of
+            such data, where they are concrete.
     """
+    model.likelihood.check_support(inputs)
     found = posteriors(params, inputs, model=model)
     latents = draw_samples(key, found, 1, model=model)[:, 0]
     outputs = decode_outputs(params, latents, model=model)
