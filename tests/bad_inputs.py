@@ -15,16 +15,40 @@ import numpy as np
 from flax import nnx
 
 import vaells_jax as vj
+from vaells_jax.baselines import iwae
+from vaells_jax.baselines import training as baseline_training
+from vaells_jax.baselines.base import BaselineParams
+from vaells_jax.baselines.hyperspherical import Hyperspherical
+from vaells_jax.baselines.likelihoods import Likelihood
+from vaells_jax.baselines.training import BaselineOptions
+from vaells_jax.baselines.vae import Vae
+from vaells_jax.baselines.vamp_prior import VampPrior
 from vaells_jax.data.batches import batch_indices, draw_anchors
 from vaells_jax.data.images import load_images
 from vaells_jax.data.synthetic import concentric_circles, swiss_roll
-from vaells_jax.evaluation.importance import ImportanceOptions
+from vaells_jax.evaluation import figures, structure, turning
+from vaells_jax.evaluation.alignment import affine_error
+from vaells_jax.evaluation.classifier import (
+    ClassifierOptions,
+    classify,
+    train_classifier,
+)
+from vaells_jax.evaluation.images import identity_preservation, sample_diversity
+from vaells_jax.evaluation.importance import (
+    ImportanceOptions,
+    log_marginal_likelihood,
+)
 from vaells_jax.evaluation.likelihood import estimate
+from vaells_jax.evaluation.ranks import spearman
+from vaells_jax.evaluation.reconstruction import reconstruction_errors
 from vaells_jax.operators.matrix_exponential import expm_action
+from vaells_jax.runs import config as run_config
 from vaells_jax.sharding import make_mesh
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
+
+clone = jax.random.clone
 
 
 class Case(NamedTuple):
@@ -62,6 +86,12 @@ SHAPES = {
 }
 
 
+def spoilt(x, *without):
+    """List what no function of such an array takes, but for some."""
+    ways = {**KINDS, **SHAPES}
+    return {came: ways[came](x) for came in ways if came not in without}
+
+
 @functools.cache
 def parts() -> dict[str, Any]:
     """Build the smallest good arguments."""
@@ -78,6 +108,11 @@ def parts() -> dict[str, Any]:
         "coefficients": draw(7, 2), "times": draw(8, 4), "components": draw(9, 4),
         "networks": networks, "batch": batch, "model": model, "params": state.params,
         "A": draw(10, 3, 3),
+        "vaells": vj.TrainedVaells(model, state.params, vj.LossWeights()),
+        "vae": vj.TrainedBaseline(
+            Vae(vj.dense_networks(6, 5, hidden=4), 3),
+            BaselineParams(state.params.encoder, state.params.decoder, None),
+        ),
     }  # fmt: skip
 
 
@@ -296,7 +331,8 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
             lambda **k: step(**{**given, "phase": "joint", **k}),
             {"phase": ("training", None, 3), "model": (None, p["networks"]),
              "weights": (None, {"prior_l1": 1.0}), "schedule": (None, 100),
-             "optimizer": (None, "adam")},
+             "optimizer": (None, "adam"), "network_transform": (1e-3, "adam"),
+             "anchor_transform": (1e-3, "adam")},
         ),
         "loss": (loss_of, {
             "model": (p["networks"], "m"), "weights": (1.0, {}),
@@ -355,11 +391,422 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
     }  # fmt: skip
 
 
+def trained() -> dict[str, tuple[Callable, dict[str, Any]]]:
+    """List methods of trained models, and what is trained and read by one call."""
+    p, key = parts(), jax.random.key(0)
+    x, z = p["batch"].inputs, p["pairs"]
+    inputs, points = spoilt(x), spoilt(z)
+    wide = ("an axis more", "an axis less", "an empty first axis")
+    keys = {"None": None, "a seed": 7, "two keys": jax.random.split(key)}
+    listed, found = {}, {}
+    for name in ("vaells", "vae"):
+        of, kind = p[name], type(p[name]).__name__
+        samples = {"num_samples": COUNTS, "key": {k: keys[k] for k in list(keys)[1:]}}
+        listed |= {
+            f"{kind}.encode": (lambda of=of, **k: of.encode(**k), {"inputs": inputs}),
+            f"{kind}.reconstruct": (
+                lambda of=of, **k: of.reconstruct(**k), {"inputs": inputs}
+            ),
+            f"{kind}.decode": (
+                lambda of=of, **k: of.decode(**k), {"latents": spoilt(z, *wide)}
+            ),
+            f"{kind}.sample_posterior": (
+                lambda of=of, **k: of.sample_posterior(
+                    **{"key": key, "inputs": x, **k}
+                ),
+                {"key": keys, "inputs": inputs, "num_samples": COUNTS},
+            ),
+            f"{kind}.sample_prior": (
+                lambda of=of, **k: of.sample_prior(**{"key": key, "count": 2, **k}),
+                {"key": keys, "count": COUNTS, "label": (-1, 2, 0.5, "a", True)},
+            ),
+            f"{kind}.join": (
+                lambda of=of, **k: of.join(
+                    **{"starts": z, "ends": z, "times": jnp.ones(2), **k}
+                ),
+                {"starts": points, "ends": points, "times": (None, "ab", 0.5)},
+            ),
+            f"{kind}.interpolate": (
+                lambda of=of, **k: of.interpolate(**{"first": x, "last": x, **k}),
+                {"first": inputs, "last": inputs, "steps": (1, *COUNTS)},
+            ),
+            f"{kind}.log_marginal_likelihood": (
+                lambda of=of, **k: of.log_marginal_likelihood(**{"inputs": x, **k}),
+                {"inputs": inputs, **samples},
+            ),
+            f"{kind}.export": (lambda of=of, **k: of.export(**k), {"path": (None, 3)}),
+        }  # fmt: skip
+    of, factor = p["vaells"], NUMBERS["weight"]
+    found["TrainedVaells"] = (
+        lambda **k: vj.TrainedVaells(
+            **{"model": p["model"], "params": p["params"],
+               "weights": vj.LossWeights(), **k}
+        ),
+        {"model": (None, "m"), "params": (None, {}), "weights": (None, 1.0),
+         "rate_factor": (0.0, *factor), "noise_factor": factor},
+    )  # fmt: skip
+    found["TrainedBaseline"] = (
+        lambda **k: vj.TrainedBaseline(
+            **{"model": p["vae"].model, "params": p["vae"].params, **k}
+        ),
+        {"model": (None, "m"), "params": (None, {}), "spread": (0.0, *factor)},
+    )
+    found["TrainedVaells.search"] = (
+        lambda **k: of.search(**{"starts": z, "ends": z, **k}),
+        {"starts": points, "ends": points, "operator": (-1, 2, 0.5, "a", True)},
+    )
+    found["TrainedVaells.path"] = (
+        lambda **k: of.path(
+            **{"inputs": x, "operator": 0, "coefficients": np.ones(2), **k}
+        ),
+        {"inputs": inputs, "operator": (-1, 2, 0.5, "a", True, None),
+         "coefficients": (None, "ab", 0.5)},
+    )  # fmt: skip
+    labels = {
+        "float32": jnp.zeros(4), "too few": jnp.zeros(3, int),
+        "a class that is not there": jnp.array([0, 1, 2, 0]),
+        "a negative class": jnp.array([0, -1, 1, 0]),
+    }  # fmt: skip
+    found["TrainedVaells.log_likelihood"] = (
+        lambda **k: of.log_likelihood(**{"inputs": x, **k}),
+        {"inputs": inputs, "labels": labels, "num_samples": COUNTS},
+    )
+    data = np.random.default_rng(0).random((9, 3))
+    fitted = lambda **k: vj.fit(
+        **{"key": key, "state": vj.TrainState(0, None, None),
+           "next_batch": lambda step: None, "schedule": Schedule(0),
+           "make_step": lambda phase: None, **k}
+    )  # fmt: skip
+    found |= {
+        "fit": (fitted, {
+            "key": keys, "state": (None, {}), "next_batch": (None, [1]),
+            "schedule": (None, 100), "make_step": (None, "step"), "save_every": COUNTS,
+        }),
+        "choose_scale": (
+            lambda **k: vj.choose_scale(
+                **{"next_batch": lambda step: None, "model": p["model"], **k}
+            ),
+            {"next_batch": (None, 3), "model": (None, "m")},
+        ),
+        "train": (
+            lambda **k: vj.train(**{"inputs": data, "workdir": "unused", **k}),
+            {"inputs": {
+                "None": None, "text": "abc", "integers": data.astype(int),
+                "one axis": data[0], "none": data[:0], "NaN": data * NAN,
+                "images of 0..255": np.full((9, 8, 8), 255.0), "words": ["a", "b"],
+             },
+             "labels": {"too few": [0, 1], "floats": np.zeros(9), "one": 3},
+             "workdir": (None, 3), "networks": (3, "dense"),
+             "anchors": {"text": "abc", "one axis": np.ones(3), "none": []},
+             "model": ("vea", "", None, 3), "seed": (-1, 0.5, None, 2**31, True),
+             "settings": ([1], "steps", {"modle.latent_size": 3}, {"seed.x": 1}),
+            },
+        ),
+        "train, settings": (
+            lambda latent_size: vj.train(
+                data, workdir="unused", settings={"model.latent_size": latent_size}
+            ),
+            {"latent_size": COUNTS},
+        ),
+        "load_run": (
+            lambda **k: vj.load_run(**{"path": "nowhere", **k}),
+            {"path": (None, 3), "networks": (3, "dense")},
+        ),
+        "load_published": (
+            lambda **k: vj.load_published(**{"path": "nowhere.pt", **k}),
+            {"path": (None, 3), "num_classes": COUNTS[:4] + (True,)},
+        ),
+        "from_arrays": (
+            lambda **k: vj.from_arrays(**{"inputs": data, "key": clone(key), **k}),
+            {"inputs": {"None": None, "text": "abc", "integers": data.astype(int),
+                        "NaN": data * NAN},
+             "labels": {"too few": [0, 1], "floats": np.zeros(9)},
+             "key": keys, "test_fraction": (1.0, -0.1, NAN, "1")},
+        ),
+        "spread_anchors": (
+            lambda **k: vj.spread_anchors(
+                key, data, np.arange(9) % 3,
+                **{"num_classes": 3, "per_class": 2, **k},
+            ),
+            {"num_classes": (0, 1.5, True, "3"), "per_class": COUNTS},
+        ),
+    }  # fmt: skip
+    return {**listed, **found}
+
+
+def measures() -> dict[str, tuple[Callable, dict[str, Any]]]:
+    """List baselines, measures and figures."""
+    p, key = parts(), jax.random.key(0)
+    keys = {"None": None, "a seed": 7, "two keys": jax.random.split(key)}
+    weight, rate = NUMBERS["weight"], NUMBERS["rate"]
+    networks, x = p["vae"].model.networks, p["batch"].inputs
+    bernoulli = Vae(networks, 3, Likelihood("bernoulli"))
+    rates = dict.fromkeys(BaselineOptions.__dataclass_fields__, weight)
+    images, ones = np.full((4, 8, 8), 0.5, np.float32), np.ones
+    curve, same = ones((1, 9, 2)).cumsum(1), lambda *a: a[0]
+    four = {"encode": same, "decode": same, "path": same, "turn": same}
+    functions = dict.fromkeys(four, (None, 3))
+    flat = {"None": None, "text": "abc", "one axis": ones(3), "none": ones((0, 2))}
+    score = lambda **k: structure.path_score(**{
+        "starts": ones((3, 2)), "ends": ones((3, 2)), "labels": np.zeros(3, int),
+        "encode": same, "decode": same, "path": same, "curves": curve, **k,
+    })  # fmt: skip
+    learn = lambda **k: train_classifier(
+        **{"key": key, "images": images, "labels": np.arange(4), **k}
+    )
+    pictures = {
+        "None": None, "text": "abc", "none": images[:0], "bytes": np.uint8(images),
+        "0..255": 255 * images, "-1..1": 2 * images - 2, "NaN": images * NAN,
+        "an axis less": images[0], "an axis more": images[None],
+    }  # fmt: skip
+    start = lambda **k: baseline_training.init_state(
+        **{"key": clone(key), "inputs": x, "model": p["vae"].model, **k}
+    )
+    narrow = vj.Networks(networks.encoder, vj.dense_networks(3, 1, hidden=4).decoder)
+    weigh = lambda **k: iwae.log_likelihood(
+        **{"params": p["vae"].params, "key": key, "inputs": x, "num_samples": 2,
+           "model": p["vae"].model, **k}
+    )  # fmt: skip
+    return {
+        "Likelihood": (Likelihood, {"kind": ("poisson", None), "std": rate}),
+        "Likelihood.log_prob": (
+            lambda **k: Likelihood("bernoulli").log_prob(
+                **{"inputs": ones(3), "outputs": ones(3), **k}
+            ),
+            {"inputs": {"0..255": 255.0 * ones(3), "-1..1": -ones(3),
+                        "NaN": NAN * ones(3), "another shape": ones((3, 1)),
+                        "one number": ones(1)}},
+        ),
+        "Vae": (
+            lambda **k: Vae(**{"networks": networks, "latent_size": 3, **k}),
+            {"networks": (None, "dense"), "latent_size": COUNTS,
+             "likelihood": (None, "bernoulli")},
+        ),
+        "Hyperspherical": (
+            lambda **k: Hyperspherical(networks, **k), {"latent_size": (1, *COUNTS)}
+        ),
+        "VampPrior": (
+            lambda **k: VampPrior(networks, 3, **k),
+            {"num_components": COUNTS, "pseudo_inputs": ("noise", None)},
+        ),
+        "BaselineOptions": (BaselineOptions, {
+            **rates, "beta1": (1.0, -0.1, NAN, "0.5"),
+            "ramp_steps": (-1, 0.5, "1", None, True),
+            "normalise_gradients": (1, "yes", None),
+        }),
+        "baselines' init_state": (start, {
+            "key": keys, "model": {"None": None, "a Model": p["model"]},
+            "inputs": spoilt(x), "options": (None, 1e-3),
+        }),
+        "baselines' init_state, networks": (lambda **k: start(model=[*k.values()][0]), {
+            "encoder": {"of other features": Vae(networks, 2)},
+            "decoder": {"of one feature": Vae(narrow, 3)},
+            "inputs": {"outside a Bernoulli's [0, 1]": bernoulli},
+        }),
+        "baselines' make_step": (
+            lambda **k: baseline_training.make_step(
+                **{"model": p["vae"].model, "options": BaselineOptions(), **k}
+            ),
+            {"model": (None, "vae"), "options": (None, 1e-3)},
+        ),
+        "baselines' log_likelihood": (weigh, {
+            "params": (None, {}), "key": keys, "num_samples": COUNTS,
+            "inputs": spoilt(x), "model": (None, "vae"),
+        }),
+        "log_marginal_likelihood": (
+            lambda **k: log_marginal_likelihood(**{
+                "params": p["params"], "key": key, "batch": p["batch"],
+                "model": p["model"], "options": ImportanceOptions(1.0, 1.0), **k,
+            }),
+            {"params": (None, {}), "key": keys, "batch": (None, {}),
+             "model": (None, "m"), "options": (None, {})},
+        ),
+        "reconstruction_errors": (
+            lambda **k: reconstruction_errors(**{
+                "key": key, "params": p["params"], "inputs": x, "model": p["model"],
+                "weights": vj.LossWeights(), **k,
+            }),
+            {"key": keys, "params": (None, {}), "model": (None, "m"),
+             "inputs": spoilt(x), "weights": (None, {})},
+        ),
+        "ClassifierOptions": (
+            ClassifierOptions, {"steps": COUNTS, "batch_size": COUNTS, "rate": weight}
+        ),
+        "train_classifier": (learn, {
+            "key": keys, "images": pictures, "options": (None, 3), "labels": {
+                "None": None, "a list": [0, 1, 2, 3], "floats": ones(4),
+                "too few": np.arange(3), "one-hot": np.eye(4, dtype=int),
+                "a negative class": np.arange(4) - 1,
+                "a class that is not there": np.arange(4) + 9,
+            },
+        }),
+        "classify": (functools.partial(classify, None), {"images": pictures}),
+        "identity_preservation": (
+            lambda **k: identity_preservation(**{
+                "views": ones((2, 3, 4, 4)), "labels": np.arange(2), "classify": same,
+                **k,
+            }),
+            {"views": flat, "labels": (None, 3, [1]), "classify": (None, 3)},
+        ),
+        "sample_diversity": (sample_diversity, {"views": flat}),
+        "spectrum": (structure.spectrum, {"operators": {
+            **flat, "not square": ones((2, 3, 4)),
+        }}),
+        "relative_residuals": (
+            lambda **k: structure.relative_residuals(
+                **{"targets": ones((3, 2)), "reached": ones((3, 4, 2)), **k}
+            ),
+            {"targets": flat, "reached": {**flat, "another size": ones((3, 4, 1))}},
+        ),
+        "locate": (
+            lambda **k: structure.locate(
+                **{"points": ones((3, 2)), "curves": curve, **k}
+            ),
+            {"points": flat, "curves": {**flat, "another size": curve[..., :1]}},
+        ),
+        "path_score": (score, {
+            "starts": flat, "ends": {**flat, "too few": ones((1, 2))},
+            "labels": {"too few": [0], "a class that is not there": [0, 0, 1]},
+            "curves": flat, "encode": (None,), "decode": (None,), "path": (None,),
+            "num_points": (1, *COUNTS),
+        }),
+        "prior_score": (
+            lambda **k: structure.prior_score(
+                **{"samples": ones((3, 2)), "curves": curve, "tolerance": 0.1, **k}
+            ),
+            {"curves": flat, "tolerance": weight, "arcs": COUNTS},
+        ),
+        "class_separation": (
+            lambda **k: structure.class_separation(**{
+                "train": ones((3, 2)), "train_labels": np.arange(3),
+                "test": ones((2, 2)), "test_labels": np.arange(2), **k,
+            }),
+            {"train": flat, "train_labels": (None, [1]), "test": flat,
+             "test_labels": (None, [1])},
+        ),
+        "radius_spread": (structure.radius_spread, {
+            "latents": {**flat, "no plane": ones((4, 3))},
+        }),
+        "affine_error": (
+            lambda **k: affine_error(
+                **{"latents": ones((3, 2)), "truth": ones((3, 2)), **k}
+            ),
+            {"latents": flat, "truth": {**flat, "too few": ones((1, 2))}},
+        ),
+        "spearman": (
+            lambda **k: spearman(**{"first": ones(3), "second": ones(3), **k}),
+            {"first": (None, "abc", [1.0]), "second": (None, "abc", [1.0])},
+        ),
+        "frequency_ratios": (turning.frequency_ratios, {
+            "operator": {**flat, "not square": ones((2, 3))},
+        }),
+        "quarter_turn": (
+            lambda **k: turning.quarter_turn(
+                **{"images": images, "longest": 1.0, **four, **k}
+            ),
+            {"images": flat, "longest": rate, **functions, "num_candidates": COUNTS},
+        ),
+        "turn_score": (
+            lambda **k: turning.turn_score(
+                **{"images": images, "quarter": 1.0, **four, **k}
+            ),
+            {"images": flat, "quarter": (NAN, INF, "1"), **functions,
+             "num_points": COUNTS},
+        ),
+        **{
+            f"{kind.__name__}": (
+                functools.partial(kind, **given), {name: COUNTS for name in counts},
+            )
+            for kind, counts, given in (
+                (run_config.DataConfig, ("batch_size", "anchors_per_class"), {}),
+                (run_config.ModelConfig, ("latent_size", "num_operators"), {}),
+                (run_config.LogConfig, ("log_every", "save_every"), {}),
+                (run_config.EvaluationConfig, ("samples", "surrogate_samples"), {}),
+            )
+        },
+        **drawn(),
+    }  # fmt: skip
+
+
+def drawn() -> dict[str, tuple[Callable, dict[str, Any]]]:
+    """List figures."""
+    ones, title = np.ones, "title"
+    shapes = {"no axis": ones(()), "none": ones((0, 4, 4)), "another": ones((3, 5, 4))}
+    return {
+        "training_curves": (
+            lambda **k: figures.training_curves(ones(3), title=title, **k),
+            {"series": ({}, {"loss": [1.0]})},
+        ),
+        "latent_map": (
+            lambda **k: figures.latent_map(**{"latents": np.ones((3, 4)), **k}, title=title),
+            {"latents": (np.ones((3, 0)), np.ones(3)), "labels": (np.zeros(2, int),),
+             "anchors": (np.ones((2, 3)),)},
+        ),
+        "compared_curves": (
+            functools.partial(figures.compared_curves, title=title), {"curves": ({},)}
+        ),
+        "operator_magnitudes": (
+            lambda **k: figures.operator_magnitudes(
+                **{"steps": ones(3), "norms": ones((3, 2)), "title": title, **k}
+            ),
+            {"steps": (3, [1.0]), "norms": (3, [1.0])},
+        ),
+        "operator_eigenvalues": (
+            functools.partial(figures.operator_eigenvalues, title=title),
+            {"operators": {"no matrices": ones(3), "not square": ones((2, 3, 4))}},
+        ),
+        "reconstruction_grid": (
+            lambda **k: figures.reconstruction_grid(
+                **{"inputs": ones((3, 4, 4)), "outputs": ones((3, 4, 4)), **k},
+                title=title,
+            ),
+            {"inputs": shapes, "outputs": shapes},
+        ),
+        "posterior_sample_grids": (
+            lambda **k: figures.posterior_sample_grids(
+                **{"centres": ones((3, 4, 4)), "samples": ones((3, 8, 4, 4)), **k},
+                title=title,
+            ),
+            {"centres": shapes, "samples": {**shapes, "seven": ones((3, 7, 4, 4))}},
+        ),
+        "compared_sample_grids": (
+            functools.partial(figures.compared_sample_grids, title=title),
+            {"models": ({},)},
+        ),
+        "image_rows": (
+            functools.partial(figures.image_rows, title=title),
+            {"rows": {"none": {}, "as many in each": {
+                "a": ones((3, 4, 4)), "b": ones((2, 4, 4)),
+            }}},
+        ),
+        "operator_path_rows": (
+            lambda **k: figures.operator_path_rows(
+                **{"images": ones((2, 1, 3, 4, 4)), "coefficients": np.arange(3) - 1.0,
+                   **k},
+                title=title,
+            ),
+            {"images": shapes, "coefficients": {
+                "another number": ones(2), "no zero": ones(3),
+            }},
+        ),
+        "save_figure": (
+            lambda **k: figures.save_figure(
+                **{"figure": figures.compared_curves(
+                    {"a": (ones(1), ones(1))}, title=title
+                ), "path": "unused.png", **k},
+            ),
+            {"figure": (None, "figure"), "path": (None, 3)},
+        ),
+    }  # fmt: skip
+
+
 def setting_cases():
-    for where, (call, fields) in settings().items():
+    for where, (call, fields) in {**settings(), **trained(), **measures()}.items():
         for argument, values in fields.items():
-            for value in values:
-                came = repr(value) if len(repr(value)) < 40 else type(value).__name__
+            if not isinstance(values, dict):
+                short = lambda x: repr(x) if len(repr(x)) < 40 else type(x).__name__
+                values = {short(value): value for value in values}
+            for came, value in values.items():
                 yield Case(
                     where, argument, came,
                     functools.partial(call, **{argument: value}),
@@ -454,6 +901,13 @@ def command_lines() -> list[tuple[str, list[str]]]:
 def cases() -> list[Case]:
     """List every bad call."""
     return [*array_cases(), *label_cases(), *key_cases(), *setting_cases()]
+
+
+RECORDS = {
+    "Batch", "CoefficientFit", "LossTerms", "Network", "Networks", "Params",
+    "TrainState", "TrainedModel",
+}  # fmt: skip
+"""Public names that are no functions and check nothing: what takes them does."""
 
 
 HEAD = """# What is refused, and how

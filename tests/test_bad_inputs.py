@@ -5,8 +5,11 @@ import traceback
 
 import pytest
 
+import vaells_jax
 from experiments import swiss_roll
-from tests.bad_inputs import cases, command_lines, table
+from tests.bad_inputs import RECORDS, cases, command_lines, table
+from vaells_jax import inference
+from vaells_jax.evaluation import figures
 from vaells_jax.runs.main import main
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -28,6 +31,14 @@ def test_every_bad_call_is_refused_by_name(unchecked, subtests):
             assert own_code(caught.value)
     distinct = {(case.where, case.argument, case.came) for case in tried}
     assert len(distinct) == len(tried) >= ENOUGH
+
+
+def test_every_public_function_and_options_class_is_in_the_list():
+    names = {*vaells_jax.__all__, *inference.__all__, *figures.__all__}
+    listed = {case.where.partition(".")[0].partition(",")[0] for case in cases()}
+    assert names - RECORDS <= listed
+    assert names >= RECORDS
+    assert not listed & RECORDS
 
 
 def test_every_bad_command_line_ends_with_words_that_say_why(

@@ -1,7 +1,12 @@
 """Argument validation with readable errors, before values reach JAX."""
 
+import dataclasses
 import math
 import numbers
+import sys
+import types
+import typing
+from collections.abc import Container
 from typing import Any
 
 import jax
@@ -22,6 +27,39 @@ def check_numbers(**arrays: Any) -> None:
         if str(value.dtype) not in PRECISIONS:
             raise ValueError(
                 f"{name} must hold float32 or float64 numbers; got {value.dtype}."
+            )
+
+
+def check_examples(name: str, values: Any) -> None:
+    """Raise a ValueError unless there are examples of numbers, `[n, *x]`, none 0."""
+    check_numbers(**{name: values})
+    if values.ndim < 2 or 0 in values.shape:
+        raise ValueError(
+            f"{name} must have shape [n, *x], none of them 0; got {list(values.shape)}."
+        )
+
+
+def check_shapes(**arrays: tuple[Any, str]) -> None:
+    """Raise a ValueError unless arrays of numbers fit together, no size of them 0.
+
+    Args:
+        arrays: Value and shape by name, `points=(points, "n x")`: what has the same
+            letter has the same size.
+    """
+    sizes: dict[str, int] = {}
+    shapes = {name: np.shape(value) for name, (value, _) in arrays.items()}
+    for name, (value, letters) in arrays.items():
+        wanted, shape = letters.split(), shapes[name]
+        good = len(shape) == len(wanted) and 0 not in shape
+        good = good and getattr(value, "dtype", np.asarray(value).dtype).kind in "biuf"
+        if not good or any(
+            sizes.setdefault(letter, int(letter) if letter.isdigit() else size) != size
+            for letter, size in zip(wanted, shape, strict=True)
+        ):
+            found = ", ".join(f"{other} {list(shapes[other])}" for other in shapes)
+            raise ValueError(
+                f"{name} must be numbers of shape [{', '.join(wanted)}], none of them "
+                f"0; got {found}."
             )
 
 
@@ -48,7 +86,7 @@ def check_key(name: str, key: Any) -> None:
         )
 
 
-def check_kind(**pairs: tuple[Any, type]) -> None:
+def check_kind(**pairs: tuple[Any, Any]) -> None:
     """Raise a ValueError unless each value is of its type.
 
     Args:
@@ -56,7 +94,15 @@ def check_kind(**pairs: tuple[Any, type]) -> None:
     """
     for name, (value, kind) in pairs.items():
         if not isinstance(value, kind):
-            raise ValueError(f"{name} must be {kind.__name__}; got {_shown(value)}.")
+            wanted = getattr(kind, "__name__", kind)
+            raise ValueError(f"{name} must be {wanted}; got {_shown(value)}.")
+
+
+def check_callable(**functions: Any) -> None:
+    """Raise a ValueError for what is no function."""
+    for name, value in functions.items():
+        if not callable(value):
+            raise ValueError(f"{name} must be a function; got {_shown(value)}.")
 
 
 def check_count(name: str, value: Any, least: int = 1) -> None:
@@ -70,11 +116,73 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
 
 def as_count(name: str, value: Any, least: int = 1) -> int:
     """Return a count as an `int`, of NumPy's and JAX's integers too (`check_count`)."""
-    if isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer):
-        value = np.asarray(value)
-    value = value[()] if isinstance(value, np.ndarray) else value
+    value = _plain(name, value)
     check_count(name, value, least)
     return int(value)
+
+
+def check_member(name: str, value: Any, members: tuple[str, ...]) -> None:
+    """Raise a ValueError unless `value` is one of some words."""
+    if not isinstance(value, str) or value not in members:
+        raise ValueError(f"{name} must be one of {members}; got {_shown(value)}.")
+
+
+def check_fields(
+    options: Any,
+    *,
+    zero: Container[str] = (),
+    positive: Container[str] = (),
+    signed: Container[str] = (),
+) -> None:
+    """Check a frozen record's fields by their annotations, in its `__post_init__`.
+
+    NumPy's and JAX's scalars become Python's, so that the record can be hashed.
+
+    Args:
+        options: The dataclass.
+        zero: Integers that may be 0; the others are at least 1.
+        positive: Numbers that may not be 0.
+        signed: Numbers that may be negative.
+
+    Raises:
+        ValueError: Naming the field, what came and what is wanted.
+    """
+    hints = typing.get_type_hints(type(options))
+    for name in (field.name for field in dataclasses.fields(options)):
+        hint, value = hints[name], _plain(name, getattr(options, name))
+        union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is (
+            typing.Union
+        )
+        kinds = typing.get_args(hint) if union else (hint,)
+        if value is None and types.NoneType in kinds:
+            continue
+        literals = [typing.get_args(k) for k in kinds if _origin(k) is typing.Literal]
+        if literals:
+            check_member(name, value, sum(literals, ()))
+        elif kinds[0] is int:
+            check_count(name, value, int(name not in zero))
+        elif kinds[0] is float:
+            least = -math.inf if name in signed else 0.0
+            value = as_number(name, value, least, strict=name in positive)
+        elif isinstance(kind := _origin(kinds[0]), type) and kind is not Any:
+            check_kind(**{name: (value, kind)})
+        object.__setattr__(options, name, value)
+
+
+def _origin(kind: Any) -> Any:
+    return typing.get_origin(kind) or kind
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return NumPy's and JAX's scalars as Python's, and anything else as it is."""
+    if isinstance(value, jax.core.Tracer):
+        raise ValueError(
+            f"{name} must be known before tracing, for it is static; got a traced "
+            f"{_shown(value)}: make it outside of jit, grad and vmap."
+        )
+    array = isinstance(value, np.generic | np.ndarray | jax.Array)
+    scalar = array and value.shape == () and isinstance(value.dtype, np.dtype)
+    return value.item() if scalar else value
 
 
 def check_finite(name: str, values: Any, *, unit: bool = False) -> None:
@@ -121,6 +229,18 @@ def check_labels(name: str, labels: Any, count: int, kinds: str = "integers") ->
         )
 
 
+def check_classes(name: str, labels: Any, classes: int) -> None:
+    """Raise a ValueError for labels outside 0..classes - 1, where they are concrete."""
+    if isinstance(labels, jax.core.Tracer):
+        return
+    found = np.asarray(labels)
+    if found.min() < 0 or found.max() >= classes:
+        raise ValueError(
+            f"{name} must lie in 0..{classes - 1}, one of {classes} classes; got "
+            f"{found.min()}..{found.max()}."
+        )
+
+
 def check_number(
     name: str, value: Any, least: float = 0.0, *, strict: bool = False
 ) -> None:
@@ -132,20 +252,24 @@ def check_number(
         least: Its lower bound.
         strict: Whether the bound itself is too small.
     """
-    if isinstance(value, jax.Array | np.ndarray) and value.shape == ():
-        if isinstance(value, jax.core.Tracer):
-            return
-        value = value.item()
+    if isinstance(value, jax.core.Tracer) and value.shape == ():
+        return
+    value = value if isinstance(value, jax.core.Tracer) else _plain(name, value)
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not real or not math.isfinite(value) or value < least:
-        good = False
-    else:
-        good = value > least if strict else True
-    if not good:
+    finite = real and abs(value) <= sys.float_info.max
+    if not finite or value < least or (strict and value == least):
         bound = "greater than" if strict else "at least"
-        raise ValueError(
-            f"{name} must be finite and {bound} {least:g}; got {_shown(value)}."
-        )
+        bound = "" if least == -math.inf else f" and {bound} {least:g}"
+        raise ValueError(f"{name} must be finite{bound}; got {_shown(value)}.")
+
+
+def as_number(
+    name: str, value: Any, least: float = 0.0, *, strict: bool = False
+) -> float:
+    """Return a number as a `float`, of NumPy's and JAX's too (`check_number`)."""
+    value = _plain(name, value)
+    check_number(name, value, least, strict=strict)
+    return float(value)
 
 
 def _shown(value: Any) -> str:

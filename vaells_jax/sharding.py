@@ -28,6 +28,8 @@ def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
     Raises:
         ValueError: If there is none, or one is there twice.
     """
+    if not isinstance(devices, Sequence) or isinstance(devices, str):
+        raise ValueError(f"devices must be a list; got a {type(devices).__name__}.")
     if not devices or len(set(devices)) != len(devices):
         raise ValueError(
             f"devices must be distinct, and at least one; got {len(devices)} of which "

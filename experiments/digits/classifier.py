@@ -1,5 +1,6 @@
 """The classifier that tells digits apart, trained once for each working folder."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -44,7 +45,7 @@ def digit_classifier(run: Run, *, rotated: bool) -> Classifier:
     turned = 1000 if run.config.preset == "quick" else 3000
     options = ClassifierOptions(steps=turned if rotated else 800)
     path = (run.shared or run.workdir) / "classifier.npz"
-    wanted = {"dataset": data.name, "rotated": rotated, **options._asdict()}
+    wanted = {"dataset": data.name, "rotated": rotated, **dataclasses.asdict(options)}
     name = _six_for_nine if rotated else np.asarray
     found = _read(path, wanted)
     if found is None:

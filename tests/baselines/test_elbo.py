@@ -135,7 +135,7 @@ def test_estimates_do_not_depend_on_the_parts(points, monkeypatch):
 def test_no_points_and_no_samples(points):
     model = tiny_baseline("vae")
     params = init_params(jax.random.key(1), points, model=model)
-    with pytest.raises(ValueError, match="at least one data point and one sample"):
+    with pytest.raises(ValueError, match=r"inputs must have shape.*\[0, 5\]"):
         iwae.log_likelihood(
             params, jax.random.key(0), points[:0], model=model, num_samples=3
         )

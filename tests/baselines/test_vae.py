@@ -109,5 +109,5 @@ def test_likelihoods_against_scipy(dtype):
 def test_bad_likelihoods(unchecked):
     with pytest.raises(ValueError, match="kind.*'poisson'"):
         Likelihood("poisson")
-    with pytest.raises(ValueError, match="std must be positive.*0"):
+    with pytest.raises(ValueError, match="std must be finite and greater than 0.*0"):
         Likelihood("gaussian", 0.0)

@@ -237,8 +237,9 @@ def test_second_derivatives_against_bessel_functions(dim, x64):
     bessel = lambda shift, x: mpmath.besseli(half + shift, x)
     mean = lambda x: mpmath.gamma(half) * (2 / x) ** (half - 1) * bessel(-1, x)
     oracles = {
-        vmf.kl_to_uniform: lambda x: x * bessel(0, x) / bessel(-1, x)
-        - mpmath.log(mean(x)),
+        vmf.kl_to_uniform: lambda x: (
+            x * bessel(0, x) / bessel(-1, x) - mpmath.log(mean(x))
+        ),
         vmf.log_mass: lambda x: mpmath.log(mean(x)) - x,
     }
     for function, oracle_of in oracles.items():

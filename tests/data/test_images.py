@@ -292,7 +292,7 @@ def test_a_whole_set_is_not_called_damaged(monkeypatch, tmp_path):
     known = importlib.util.find_spec
     without = lambda name, *rest: None if name == "array_record" else known(name, *rest)
     monkeypatch.setattr(importlib.util, "find_spec", without)
-    with pytest.raises(ImportError, match="pip install array_record, or.*tfrecord"):
+    with pytest.raises(ImportError, match="pip install array_record; where.*tfrecord"):
         load_images("kmnist")
 
 

@@ -197,7 +197,7 @@ def test_validation_curves_stand_beside_their_series_or_alone():
     [
         ("reconstruction_grid", (digits(2)[..., None, None],) * 2, "data points: got"),
         ("image_rows", ({"a": np.zeros((3, 4, 5, 2))},), "1, 3 or more channels"),
-        ("image_rows", ({"a": np.zeros((3, 0))},), "data points: got"),
+        ("image_rows", ({"a": np.zeros((3, 0))},), "rows must hold"),
         ("latent_map", (np.zeros((3, 0)),), "latents: got"),
         ("latent_map", (np.zeros((3, 4)), np.zeros(2, int)), "labels, anchors: got"),
         ("reconstruction_grid", (digits(2), digits(3)), "inputs, outputs: got"),

@@ -52,6 +52,10 @@ class Encoder(nn.Module):
                 return nn.BatchNorm(use_running_average=True)(y)
             case "random numbers":
                 return nn.Dropout(0.5, deterministic=False)(y)
+            case "BatchNorm as it comes":
+                return nn.BatchNorm()(y)
+            case "Dropout as it comes":
+                return nn.Dropout(0.5)(y)
         return y
 
 
@@ -129,6 +133,8 @@ def test_the_decoder_can_take_another_size_than_the_encoder_gives(inputs, dtype)
         ("integers", "encoder.*float32 or float64.*int32"),
         ("running averages", "encoder keeps state.*batch_stats.*LayerNorm"),
         ("random numbers", "encoder draws random numbers.*Dropout"),
+        ("BatchNorm as it comes", "encoder is another in training.*LayerNorm"),
+        ("Dropout as it comes", "encoder is another in training.*leave Dropout"),
     ],
 )
 def test_encoders_that_are_refused(spoil, match, inputs, unchecked):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines.likelihoods import Likelihood
+from vaells_jax.checks import check_fields
 from vaells_jax.evaluation.structure import straight_line
 from vaells_jax.networks.contract import Networks, PyTree
 
@@ -47,6 +48,10 @@ class Baseline(abc.ABC):
     networks: Networks
     latent_size: int
     likelihood: Likelihood = Likelihood()
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a field that is not of its kind."""
+        check_fields(self)
 
     @staticmethod
     @abc.abstractmethod

@@ -31,14 +31,27 @@ def init_params(
     encoder, decoder = init_networks(
         network_key, model.networks, inputs[:2], latent_size=model.latent_size
     )
-    return BaselineParams(encoder, decoder, model.init_prior(prior_key, inputs))
+    params = BaselineParams(encoder, decoder, model.init_prior(prior_key, inputs))
+    jax.eval_shape(lambda p, x: posteriors(p, x, model=model), params, inputs[:2])
+    return params
 
 
 def posteriors(
     params: BaselineParams, inputs: Float[Array, "n ..."], *, model: Baseline
 ) -> Posterior:
-    """Return the posterior of each data point, its leaves with a leading axis."""
+    """Return the posterior of each data point, its leaves with a leading axis.
+
+    Raises:
+        ValueError: If the inputs do not fit the encoder, or it gives other features
+            than the model reads.
+    """
     outputs = apply_encoder(model.networks, params.encoder, inputs)
+    wanted = model.encoder_size(model.latent_size)
+    if outputs.shape[1:] != (wanted,):
+        raise ValueError(
+            f"the encoder of a {type(model).__name__} of latent_size "
+            f"{model.latent_size} must give {wanted} features; got {outputs.shape[1]}."
+        )
     return jax.vmap(model.posterior)(outputs)
 
 
@@ -79,7 +92,12 @@ def negative_elbo(
 
     Returns:
         The loss in nats per data point, and its terms, unweighted.
+
+    Raises:
+        ValueError: If the data do not fit the networks, or the likelihood is not of
+            such data, where they are concrete.
     """
+    model.likelihood.check_support(inputs)
     found = posteriors(params, inputs, model=model)
     latents = draw_samples(key, found, 1, model=model)[:, 0]
     outputs = decode_outputs(params, latents, model=model)

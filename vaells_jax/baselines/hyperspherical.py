@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from vaells_jax.baselines import von_mises_fisher
 from vaells_jax.baselines.base import Baseline
 from vaells_jax.baselines.sphere import great_circle, log_sphere_area
+from vaells_jax.checks import as_count
 
 MAX_CONCENTRATION = 1e4
 """What the density, its divergence and its samples are tested to."""
@@ -29,6 +30,11 @@ class Hyperspherical(Baseline):
     `latent_size` is the ambient dimension m; the sphere has one less. As in the
     authors' program `kappa = 1 + softplus(.)`.
     """
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a field that is not of its kind, or no sphere."""
+        super().__post_init__()
+        as_count("latent_size", self.latent_size, 2)
 
     @staticmethod
     def encoder_size(latent_size: int) -> int:

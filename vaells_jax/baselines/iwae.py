@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines.base import Baseline, BaselineParams
 from vaells_jax.baselines.elbo import log_weights
+from vaells_jax.checks import as_count, check_examples, check_key, check_kind
 from vaells_jax.evaluation.chunks import in_chunks
 from vaells_jax.evaluation.importance import (
     DECODED_AT_ONCE,
@@ -46,13 +47,14 @@ def log_likelihood(
         The estimate for each data point, all constants included.
 
     Raises:
-        ValueError: If there are no data points or no samples.
+        ValueError: If an argument is not of its kind, there are no data points, or
+            these are not what the likelihood is of.
     """
-    if len(inputs) == 0 or num_samples < 1:
-        raise ValueError(
-            f"wanted at least one data point and one sample; got {len(inputs)} and "
-            f"{num_samples}."
-        )
+    check_key("key", key)
+    check_kind(model=(model, Baseline), params=(params, BaselineParams))
+    num_samples = as_count("num_samples", num_samples)
+    check_examples("inputs", inputs)
+    model.likelihood.check_support(inputs)
     batch = Batch(jnp.asarray(inputs), jnp.zeros(len(inputs), jnp.int32))
     weights = in_chunks(
         functools.partial(_weigh, model=model, num_samples=num_samples), params, key,

@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vaells_jax.checks import check_fields, check_finite
 from vaells_jax.networks.contract import check_outputs
 
 
@@ -29,12 +30,11 @@ class Likelihood:
         Raises:
             ValueError: If the kind is unknown or the deviation not positive.
         """
-        if self.kind not in ("gaussian", "bernoulli"):
-            raise ValueError(
-                f"kind must be 'gaussian' or 'bernoulli'; got {self.kind!r}."
-            )
-        if not 0 < self.std < math.inf:
-            raise ValueError(f"std must be positive and finite; got {self.std}.")
+        check_fields(self, positive=("std",))
+
+    def check_support(self, inputs: Any) -> None:
+        """Raise a ValueError for data that can have no density, where concrete."""
+        check_finite("inputs", inputs, unit=self.kind == "bernoulli")
 
     def describe(self) -> str:
         """Say in words what p(x|z) is."""
@@ -52,9 +52,11 @@ class Likelihood:
             outputs: What the decoder gives: means, or logits.
 
         Raises:
-            ValueError: If the two differ in shape.
+            ValueError: If the two differ in shape, or the data point is not finite
+                or not in [0, 1] as the Bernoulli wants it.
         """
         check_outputs(outputs.shape, inputs.shape)
+        self.check_support(inputs)
         if self.kind == "bernoulli":
             return jnp.sum(inputs * outputs - jax.nn.softplus(outputs))
         squared = jnp.sum(((inputs - outputs) / self.std) ** 2)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines.base import Baseline
 from vaells_jax.baselines.elbo import init_params, negative_elbo
+from vaells_jax.checks import check_examples, check_key, check_kind
 from vaells_jax.model.types import Batch
 from vaells_jax.training.optimizers import check_rates, with_ramp
 from vaells_jax.training.step import TrainState, TrainStep
@@ -63,7 +64,15 @@ def init_state(
         inputs: Training data: their shape, and where a learned prior starts from.
         model: The static part of the model.
         options: The optimiser's.
+
+    Raises:
+        ValueError: If an argument is not of its kind, the networks do not fit the model
+            and the data, or the data are not what the likelihood is of.
     """
+    check_key("key", key)
+    check_kind(model=(model, Baseline), options=(options, BaselineOptions))
+    check_examples("inputs", inputs)
+    model.likelihood.check_support(inputs)
     params = init_params(key, inputs, model=model)
     return TrainState(
         step=jnp.asarray(0, jnp.int32),
@@ -82,7 +91,11 @@ def make_step(model: Baseline, options: BaselineOptions) -> TrainStep:
 
     Returns:
         A jitted function that donates its state; metrics are scalars in nats.
+
+    Raises:
+        ValueError: If an argument is not of its kind.
     """
+    check_kind(model=(model, Baseline), options=(options, BaselineOptions))
     transform = _optimizer(options)
 
     def step(state: TrainState, key: PRNGKeyArray, batch: Batch):

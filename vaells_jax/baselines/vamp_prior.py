@@ -45,21 +45,6 @@ class VampPrior(Vae):
     num_components: int = 500
     pseudo_inputs: Literal["images", "data"] = "data"
 
-    def __post_init__(self) -> None:
-        """Check the number.
-
-        Raises:
-            ValueError: If there are no components, or the start is unknown.
-        """
-        if self.num_components < 1:
-            raise ValueError(
-                f"num_components must be at least 1; got {self.num_components}."
-            )
-        if self.pseudo_inputs not in ("images", "data"):
-            raise ValueError(
-                f"pseudo_inputs must be 'images' or 'data'; got {self.pseudo_inputs!r}."
-            )
-
     def init_prior(
         self, key: PRNGKeyArray, inputs: Float[Array, "n ..."]
     ) -> Float[Array, "K ..."]:

@@ -190,7 +190,7 @@ def as_arrays(name: str, items: Any, labels: Any = None) -> tuple[np.ndarray, An
         labels: The class of each, if the items do not bring it.
 
     Raises:
-        ValueError: If it is no such thing, or the data points differ in shape.
+        ValueError: If it is no such thing, or both it and `labels` bring labels.
     """
     if not hasattr(items, "__array__"):
         items, labels = _items(name, items, labels)
@@ -210,7 +210,8 @@ def _items(name, items, labels):
         return found, labels
     if labels is not None:
         raise ValueError(f"labels must be None where {name} are pairs with their own.")
-    return tuple(list(part) for part in zip(*found, strict=True))
+    points, classes = zip(*found, strict=True)
+    return list(points), list(classes)
 
 
 def _as_array(name: str, values: Any) -> np.ndarray:

@@ -1,8 +1,8 @@
 """A classifier of digits that judges whether decoded images keep their class."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,16 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from vaells_jax.checks import (
+    check_classes,
+    check_examples,
+    check_fields,
+    check_finite,
+    check_integers,
+    check_key,
+    check_kind,
+    check_labels,
+)
 from vaells_jax.networks.classifier import ImageClassifier
 from vaells_jax.networks.contract import PyTree
 
@@ -21,7 +31,8 @@ _NETWORK = ImageClassifier()
 _CHUNK = 500
 
 
-class ClassifierOptions(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class ClassifierOptions:
     """How a classifier is trained; hashable.
 
     Attributes:
@@ -33,6 +44,10 @@ class ClassifierOptions(NamedTuple):
     steps: int = 3000
     batch_size: int = 128
     rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a number that is out of its range."""
+        check_fields(self)
 
 
 def train_classifier(
@@ -56,13 +71,15 @@ def train_classifier(
         The network's parameters.
 
     Raises:
-        ValueError: If there are no images, or labels of another number.
+        ValueError: If there are no images in [0, 1], or labels that are not a class of
+            each.
     """
-    if len(images) == 0 or len(images) != len(labels):
-        raise ValueError(
-            f"labels: got {len(labels)} for {len(images)} images, wanted one each and "
-            "at least one"
-        )
+    check_key("key", key)
+    check_kind(options=(options, ClassifierOptions))
+    _check_images(images)
+    check_integers(labels=labels)
+    check_labels("labels", labels, len(images))
+    check_classes("labels", labels, _NETWORK.num_classes)
     init_key, key = jax.random.split(key)
     images, labels = jnp.asarray(images), jnp.asarray(labels)
     params = _NETWORK.init(init_key, images[:1])
@@ -76,13 +93,25 @@ def train_classifier(
 
 
 def classify(params: PyTree, images: Images) -> Int[np.ndarray, " n"]:
-    """Return the most probable class of each image."""
+    """Return the most probable class of each image.
+
+    Raises:
+        ValueError: If there are no images in [0, 1].
+    """
+    _check_images(images)
     images = np.asarray(images)
     # Equal parts share a compilation.
     padding = -len(images) % _CHUNK
     images, count = np.pad(images, ((0, padding), (0, 0), (0, 0))), len(images)
     parts = [_classify(params, images[i : i + _CHUNK]) for i in range(0, count, _CHUNK)]
     return np.concatenate([np.asarray(part) for part in parts])[:count]
+
+
+def _check_images(images):
+    check_examples("images", images)
+    check_finite("images", images, unit=True)
+    if images.ndim != 3:
+        raise ValueError(f"images must have shape [n, H, W]; got {list(images.shape)}.")
 
 
 def _optimizer(options):

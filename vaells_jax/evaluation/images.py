@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from vaells_jax.checks import check_callable, check_shapes
+
 Views = Float[Array | np.ndarray, "n k height width"]
 """Decoded images: k views of each of n examples, samples or points of a path."""
 Classify = Callable[..., Array | np.ndarray]
@@ -44,12 +46,9 @@ def identity_preservation(
     Raises:
         ValueError: If there are no views, or labels of another number.
     """
+    check_callable(classify=classify)
+    check_shapes(views=(views, "n k H W"), labels=(labels, "n"))
     views, labels = np.asarray(views), np.asarray(labels)
-    _check_views(views)
-    if labels.shape != views.shape[:1]:
-        raise ValueError(
-            f"labels: got {labels.shape} for views {views.shape}, wanted one an example"
-        )
     found = np.asarray(classify(views.reshape(-1, *views.shape[2:])))
     kept = found.reshape(views.shape[:2]) == labels[:, None]
     return IdentityScore(
@@ -66,11 +65,6 @@ def sample_diversity(views: Views) -> float:
     Raises:
         ValueError: If there are no views.
     """
+    check_shapes(views=(views, "n k H W"))
     views = np.asarray(views, float)
-    _check_views(views)
     return float(np.mean(np.var(views, axis=1)))
-
-
-def _check_views(views: np.ndarray) -> None:
-    if views.ndim != 4 or 0 in views.shape:
-        raise ValueError(f"views: got {views.shape}, wanted [n, k, H, W], none 0")

@@ -22,11 +22,12 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from vaells_jax.checks import check_count, check_number
+from vaells_jax.checks import check_fields, check_key, check_kind
 from vaells_jax.evaluation.chunks import in_chunks
 from vaells_jax.evaluation.proposals import Generative, propose
 from vaells_jax.evaluation.samples import draw
 from vaells_jax.inference import InferenceOptions
+from vaells_jax.model.arguments import check_arguments
 from vaells_jax.model.paths import Model, decode
 from vaells_jax.model.types import Batch, LossWeights, Params
 from vaells_jax.networks.contract import check_outputs
@@ -63,14 +64,7 @@ class ImportanceOptions:
         Raises:
             ValueError: If one is not positive and finite, or the label's mode unknown.
         """
-        if self.label not in ("given", "marginal"):
-            raise ValueError(
-                f"label must be 'given' or 'marginal'; got {self.label!r}."
-            )
-        for name in ("noise_std", "coefficient_rate", "pixel_std"):
-            check_number(name, getattr(self, name), strict=True)
-        for name in ("num_samples", "restarts"):
-            check_count(name, getattr(self, name))
+        check_fields(self, positive=("noise_std", "coefficient_rate", "pixel_std"))
 
     @property
     def generative(self) -> Generative:
@@ -136,12 +130,16 @@ def log_marginal_likelihood(
     Raises:
         ValueError: If the batch is empty, or brings anchors of its own.
     """
+    check_key("key", key)
+    check_kind(model=(model, Model), options=(options, ImportanceOptions))
+    check_kind(params=(params, Params), batch=(batch, Batch))
     if batch.anchors is not None or params.anchors is None:
         raise ValueError("anchors must be the parameters', grouped by class.")
     if options.label == "marginal":
         pooled = params.anchors.reshape(1, -1, *params.anchors.shape[2:])
         params = params._replace(anchors=pooled)
         batch = batch._replace(labels=jnp.zeros_like(batch.labels))
+    check_arguments(params, batch)
     weights = in_chunks(
         _weigher(model, options), params, key, Batch(batch.inputs, batch.labels),
         size=DECODED_AT_ONCE // options.num_samples, mesh=mesh, on_done=on_done,

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,9 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from vaells_jax.checks import check_key, check_kind, check_member
 from vaells_jax.evaluation.chunks import in_chunks
+from vaells_jax.model.arguments import check_arguments
 from vaells_jax.model.objective import log_images, log_posteriors, log_priors
 from vaells_jax.model.paths import Model, Paths, infer_paths
 from vaells_jax.model.prior import log_prior, log_prior_closest
@@ -169,8 +171,16 @@ def estimate(
         ValueError: If the batch is empty or does not fit the parameters, or `anchors`
             is unknown or not to be had.
     """
+    check_key("key", key)
+    check_kind(
+        model=(model, Model),
+        weights=(weights, LossWeights),
+        objective=(objective, LossWeights),
+    )
+    check_kind(params=(params, Params), batch=(batch, Batch))
     closest = model.closest_anchor
     params, batch, model = _meet(anchors, params, batch, model)
+    check_arguments(params, batch)
     met = params.anchors if batch.anchors is None else batch.anchors
     paths = model.num_samples * (1 + (1 if met is None else met.shape[1]))
     evaluate = _estimator(model, weights, objective, closest)
@@ -191,10 +201,7 @@ def _estimator(model, weights, objective, closest):
 
 def _meet(anchors, params, batch, model):
     """Change labels and anchors so that data points meet those that are asked for."""
-    if anchors not in ("class", "all", "closest"):
-        raise ValueError(
-            f"anchors must be 'class', 'all' or 'closest'; got {anchors!r}."
-        )
+    check_member("anchors", anchors, get_args(Anchors))
     model = dataclasses.replace(model, closest_anchor=anchors == "closest")
     if anchors == "all":
         if params.anchors is None or batch.anchors is not None:

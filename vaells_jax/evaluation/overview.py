@@ -27,6 +27,7 @@ from vaells_jax.evaluation.figures.planes import (
     operator_orbits,
 )
 from vaells_jax.evaluation.structure import spectrum, straight_line
+from vaells_jax.networks.contract import check_outputs
 
 NUM_PAIRS = 50
 """Pairs of data points whose paths are measured."""
@@ -59,7 +60,9 @@ def overview_merits(
     inputs, classes = _checked(inputs, labels)
 
     def errors(part):
-        squared = (np.asarray(trained.reconstruct(part)) - part) ** 2
+        outputs = np.asarray(trained.reconstruct(part))
+        check_outputs(outputs.shape, part.shape)
+        squared = (outputs - part) ** 2
         return squared.reshape(len(part), -1).mean(axis=1)
 
     error = float(np.mean(_in_parts(errors, inputs)))

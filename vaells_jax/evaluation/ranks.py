@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Array, Float
 
+from vaells_jax.checks import check_shapes
+
 
 def spearman(
     first: Float[Array | np.ndarray, " n"], second: Float[Array | np.ndarray, " n"]
@@ -12,11 +14,9 @@ def spearman(
     Raises:
         ValueError: If the lengths differ or there is one value only.
     """
-    if np.shape(first) != np.shape(second) or np.ndim(first) != 1 or len(first) < 2:
-        raise ValueError(
-            f"first, second: got {np.shape(first)} and {np.shape(second)}, wanted the "
-            "same [n] with n at least 2."
-        )
+    check_shapes(first=(first, "n"), second=(second, "n"))
+    if len(first) < 2:
+        raise ValueError("first and second must be at least 2 values; got 1.")
     ranks = np.stack([_ranks(np.asarray(values)) for values in (first, second)])
     ranks -= ranks.mean(axis=1)[:, None]
     sizes = np.linalg.norm(ranks, axis=1)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from vaells_jax.checks import check_examples, check_key, check_kind
 from vaells_jax.model.paths import Model, decode, encode, sample_latents
 from vaells_jax.model.types import LossWeights, Params
 from vaells_jax.networks.contract import check_outputs
@@ -41,8 +42,9 @@ def reconstruction_errors(
     Raises:
         ValueError: If there are no data points.
     """
-    if len(inputs) == 0:
-        raise ValueError("inputs must hold at least one data point; got none.")
+    check_key("key", key)
+    check_kind(model=(model, Model), weights=(weights, LossWeights))
+    check_examples("inputs", inputs)
     found = []
     for i in range(0, len(inputs), CHUNK):
         part = jnp.asarray(inputs[i : i + CHUNK])

@@ -11,6 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from vaells_jax.checks import (
+    as_count,
+    check_callable,
+    check_classes,
+    check_number,
+    check_shapes,
+)
 from vaells_jax.evaluation.ranks import spearman
 
 Points = Float[Array | np.ndarray, "n x"]
@@ -84,9 +91,8 @@ class PriorScore(NamedTuple):
 
 def spectrum(operators: Float[Array | np.ndarray, "M d d"]) -> Spectrum:
     """Measure the operators: norms, eigenvalues, and whether the largest rotates."""
+    check_shapes(operators=(operators, "M d d"))
     operators = np.asarray(operators, float)
-    if operators.ndim != 3 or operators.shape[1] != operators.shape[2]:
-        raise ValueError(f"operators: got {operators.shape}, wanted [M, d, d].")
     norms = np.sqrt(np.einsum("mij,mij->m", operators, operators))
     values = np.linalg.eigvals(operators).astype(complex)
     order = np.argsort(-values.imag, axis=1, kind="stable")
@@ -117,6 +123,7 @@ def relative_residuals(
     Returns:
         Distances over the targets' own norms.
     """
+    check_shapes(targets=(targets, "n d"), reached=(reached, "n N d"))
     targets, reached = np.asarray(targets, float), np.asarray(reached, float)
     distances = np.linalg.norm(reached - targets[:, None, :], axis=-1)
     return distances.min(axis=1) / np.linalg.norm(targets, axis=-1)
@@ -130,6 +137,7 @@ def locate(points: Points, curves: Curves) -> CurvePlace:
         curves: Points in order along each curve, close enough together for the chords
             between them to be the curve. A closed curve ends where it starts.
     """
+    check_shapes(points=(points, "n x"), curves=(curves, "C K x"))
     points, curves = np.asarray(points, float), np.asarray(curves, float)
     places = [_locate_on_curve(points, curve) for curve in curves]
     distance, position = (np.stack(column) for column in zip(*places, strict=True))
@@ -161,6 +169,11 @@ def path_score(
         curves: The manifold (see `locate`).
         num_points: Points of each path.
     """
+    check_callable(encode=encode, decode=decode, path=path)
+    check_shapes(starts=(starts, "n x"), ends=(ends, "n x"), labels=(labels, "n"))
+    check_shapes(starts=(starts, "n x"), curves=(curves, "C K x"))
+    check_classes("labels", labels, len(curves))
+    num_points = as_count("num_points", num_points, 2)
     starts, ends, labels = (np.asarray(x) for x in (starts, ends, labels))
     times = np.linspace(0.0, 1.0, num_points)
     first, last = np.asarray(encode(starts)), np.asarray(encode(ends))
@@ -197,6 +210,9 @@ def prior_score(
         tolerance: The largest distance of a sample that counts, in units of the data.
         arcs: Parts of equal length that the curves are cut into, all together.
     """
+    check_shapes(samples=(samples, "n x"), curves=(curves, "C K x"))
+    check_number("tolerance", tolerance)
+    arcs = as_count("arcs", arcs)
     curves = np.asarray(curves, float)
     place = locate(samples, curves)
     close = place.distance <= tolerance
@@ -214,6 +230,9 @@ def class_separation(
     test_labels: Int[Array | np.ndarray, " k"],
 ) -> float:
     """Return the share of test latents labelled like their nearest training latent."""
+    check_shapes(train=(train, "n d"), train_labels=(train_labels, "n"))
+    check_shapes(train=(train, "n d"), test=(test, "k d"))
+    check_shapes(test=(test, "k d"), test_labels=(test_labels, "k"))
     nearest = _nearest(np.asarray(test, float), np.asarray(train, float))
     return float(np.mean(np.asarray(train_labels)[nearest] == np.asarray(test_labels)))
 
@@ -224,6 +243,7 @@ def radius_spread(latents: Float[Array | np.ndarray, "n 2"]) -> float:
     The ellipse `z^T Q z + b^T z = 1` is fitted by least squares; about its centre and
     in the coordinates `Q^(1/2) z` it is a circle. Infinite where the fit is no ellipse.
     """
+    check_shapes(latents=(latents, "n 2"))
     z = np.asarray(latents, float)
     middle, size = z.mean(axis=0), z.std()
     x, y = ((z - middle) / size).T

@@ -6,14 +6,17 @@ Nothing here knows what a model is made of. A model comes as functions of whole 
 `[n, T, H, W]`.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
 
+from vaells_jax.checks import as_count, check_callable, check_number, check_shapes
 from vaells_jax.evaluation.ranks import spearman
 from vaells_jax.evaluation.structure import BatchFunction
+from vaells_jax.networks.contract import check_outputs
 
 Images = Float[Array | np.ndarray, "n height width"]
 SweepFunction = Callable[..., Array | np.ndarray]
@@ -57,9 +60,8 @@ def frequency_ratios(
         operator: A generator.
         least: Imaginary parts below this share of the largest count as none.
     """
+    check_shapes(operator=(operator, "d d"))
     operator = np.asarray(operator, float)
-    if operator.ndim != 2 or operator.shape[0] != operator.shape[1]:
-        raise ValueError(f"operator: got {operator.shape}, wanted [d, d].")
     frequencies = np.linalg.eigvals(operator).imag
     frequencies = np.sort(frequencies[frequencies > 0])
     if not frequencies.size:
@@ -94,6 +96,10 @@ def quarter_turn(
     Returns:
         The coefficient, negative if positive coefficients turn clockwise.
     """
+    check_shapes(images=(images, "n H W"))
+    check_number("longest", longest, strict=True)
+    check_callable(encode=encode, decode=decode, path=path, turn=turn)
+    num_candidates = as_count("num_candidates", num_candidates, 2)
     latents = encode(images)
     targets = np.asarray(turn(images, np.array([np.pi / 2, -np.pi / 2])))
 
@@ -141,10 +147,15 @@ def turn_score(
         turn: From images and angles to rotated images.
         num_points: Points of each path, an odd number.
     """
+    check_shapes(images=(images, "n H W"))
+    check_number("quarter", quarter, -math.inf)
+    check_callable(encode=encode, decode=decode, path=path, turn=turn)
+    num_points = as_count("num_points", num_points, 3)
     nominal = np.linspace(-np.pi / 2, np.pi / 2, num_points)
     coefficients = quarter * np.linspace(-1.0, 1.0, num_points)
     outputs = _decode(decode, path(encode(images), coefficients))
     truth = np.asarray(turn(images, nominal))
+    check_outputs(outputs.shape, truth.shape)
     flat = truth.reshape(-1, *truth.shape[2:])
     again = _in_parts(decode, _in_parts(encode, flat)).reshape(truth.shape)
     angles, errors = _match(images, outputs, turn)
@@ -207,6 +218,7 @@ def _in_parts(function, values):
 
 def _mse(outputs, target):
     """Average squared errors over examples and pixels, leaving the second axis."""
+    check_outputs(outputs.shape[2:], target.shape[2:])
     return np.mean((outputs - target) ** 2, axis=(0, 2, 3))
 
 

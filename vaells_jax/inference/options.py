@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
+import jax
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from vaells_jax.checks import check_count, check_number
+from vaells_jax.checks import as_number, check_fields
 
 Solver = Literal["gauss_newton", "lbfgs"]
 Search = Literal["local", "global"]
@@ -63,44 +65,18 @@ class InferenceOptions:
         Raises:
             ValueError: naming the field, what came and what is wanted.
         """
-        _require_member("solver", self.solver, get_args(Solver))
-        _require_member("search", self.search, get_args(Search))
-        check_number("l1_weight", self.l1_weight)
-        check_count("restarts", self.restarts)
-        check_count("max_iterations", self.max_iterations)
-        _require_finite("restart_shift", self.restart_shift)
-        if not isinstance(self.initial_range, tuple | list):
-            raise ValueError(
-                f"initial_range must be (low, high), got {self.initial_range!r}"
-            )
-        object.__setattr__(self, "initial_range", tuple(self.initial_range))
-        if len(self.initial_range) != 2:
-            raise ValueError(
-                f"initial_range must be (low, high), got {self.initial_range}"
-            )
-        for bound in self.initial_range:
-            _require_finite("initial_range", bound)
-        if self.initial_range[0] > self.initial_range[1]:
-            raise ValueError(
-                f"initial_range must have low <= high, got {self.initial_range}"
-            )
+        between: Any = self.initial_range
+        if isinstance(between, list | np.ndarray | jax.Array):
+            between = tuple(between)
+        if not isinstance(between, tuple) or len(between) != 2:
+            raise ValueError(f"initial_range must be (low, high), got {between!r}")
+        between = tuple(as_number("initial_range", x, -math.inf) for x in between)
+        if between[0] > between[1]:
+            raise ValueError(f"initial_range must have low <= high, got {between}")
+        object.__setattr__(self, "initial_range", between)
+        check_fields(self, signed=("restart_shift",))
         if self.search == "global" and self.solver != "gauss_newton":
             raise ValueError(
                 f'search="global" refines with solver="gauss_newton", got '
                 f"{self.solver!r}"
             )
-        if not isinstance(self.differentiable, bool):
-            raise ValueError(
-                f"differentiable must be True or False, got {self.differentiable!r}"
-            )
-
-
-def _require_member(name: str, value, members: tuple[str, ...]):
-    if not isinstance(value, str) or value not in members:
-        raise ValueError(f"{name} must be one of {members}, got {value!r}")
-
-
-def _require_finite(name: str, value):
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, got {value!r}")

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import jax
-import numpy as np
 from jaxtyping import Array
 
-from vaells_jax.checks import check_integers, check_kind, check_numbers
+from vaells_jax.checks import check_classes, check_integers, check_kind, check_numbers
 from vaells_jax.model.types import Batch, Params
 from vaells_jax.operators.transport import check_operators
 
@@ -27,7 +25,7 @@ def check_arguments(params: Any, batch: Any) -> None:
         params.anchors if batch.anchors is None else batch.anchors, batch.inputs
     )
     if batch.anchors is None:
-        _check_labels(batch.labels, params.anchors.shape[0])
+        check_classes("labels", batch.labels, params.anchors.shape[0])
     elif batch.anchors.shape[0] != examples:
         raise ValueError(
             f"a batch's anchors must be those of its {examples} examples; got "
@@ -46,16 +44,4 @@ def check_anchors(anchors: Any, inputs: Array) -> None:
             "anchors must have shape [classes or examples, anchors of each, *x], none "
             f"of them 0, with *x = {list(wanted)} as of the inputs; got "
             f"{list(anchors.shape)}."
-        )
-
-
-def _check_labels(labels, classes):
-    """Raise a ValueError for labels outside the classes, where they are concrete."""
-    if isinstance(labels, jax.core.Tracer):
-        return
-    found = np.asarray(labels)
-    if found.min() < 0 or found.max() >= classes:
-        raise ValueError(
-            f"labels must lie in 0..{classes - 1}, the classes that have anchors; got "
-            f"{found.min()}..{found.max()}."
         )

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from vaells_jax.checks import (
-    check_count,
+    check_fields,
     check_key,
     check_kind,
     check_number,
@@ -55,14 +55,7 @@ class Model:
         Raises:
             ValueError: If a number is out of its range, or a field not of its kind.
         """
-        check_count("num_samples", self.num_samples)
-        check_number("noise_std", self.noise_std)
-        check_kind(
-            networks=(self.networks, Networks),
-            closest_anchor=(self.closest_anchor, bool),
-            posterior_search=(self.posterior_search, InferenceOptions),
-            prior_search=(self.prior_search, InferenceOptions),
-        )
+        check_fields(self)
 
 
 class Paths(NamedTuple):

@@ -7,6 +7,7 @@ tensors, numbers and containers alone, and the NumPy scalars of older files.
 
 import contextlib
 import io
+import os
 import pathlib
 import pickletools
 import zipfile
@@ -15,6 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from vaells_jax.checks import as_count, check_kind
 from vaells_jax.model.types import Params, PyTree
 
 _ENCODER = {"Conv_0": "model_enc.0", "Conv_1": "model_enc.2", "Conv_2": "model_enc.5"}
@@ -27,7 +29,7 @@ _MAPS = (64, 7, 7)  # what the encoder flattens and the decoder unfolds: channel
 
 
 def load_published(
-    path: str | pathlib.Path, *, num_classes: int | None = None
+    path: str | os.PathLike[str], *, num_classes: int | None = None
 ) -> Params:
     """Read a published checkpoint of the networks of Table 5 or of Table 2.
 
@@ -47,6 +49,9 @@ def load_published(
             an unexpected type or shape; names the entry.
         ImportError: If PyTorch is not installed.
     """
+    check_kind(path=(path, str | os.PathLike))
+    if num_classes is not None:
+        num_classes = as_count("num_classes", num_classes)
     entries = _read(pathlib.Path(path))
     encoder = _Entries(entries, "model_state_dict_encoder")
     decoder = _Entries(entries, "model_state_dict_decoder")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Float, Int
 
-from vaells_jax.checks import check_number
+from vaells_jax.checks import check_fields
 from vaells_jax.networks.contract import PyTree
 
 
@@ -78,5 +78,4 @@ class LossWeights:
         Raises:
             ValueError: If a weight is negative or not finite, or zeta_3 is zero.
         """
-        for name, value in dataclasses.asdict(self).items():
-            check_number(name, value, strict=name == "posterior_l1")
+        check_fields(self, positive=("posterior_l1",))

@@ -203,6 +203,10 @@ def _run(function, name, first, what, values):
         return function(first, values)
     except InvalidRngError as error:
         raise impure(name, "draws random numbers") from error
+    except ValueError as error:
+        if "must be passed" in str(error):  # a switch of BatchNorm's or Dropout's
+            raise impure(name, "is another in training than after it") from error
+        raise
     except (FlaxError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{what} of shape {list(values.shape)} do not fit the {name}: "

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from vaells_jax.checks import check_count, check_kind
+from vaells_jax.checks import as_count, check_kind
 from vaells_jax.networks.contract import (
     Network,
     Networks,
@@ -50,8 +50,7 @@ def make_networks(name: NetworkName, features: int, shape: tuple[int, ...]) -> N
     Raises:
         ValueError: If there is no such pair, or none for this shape.
     """
-    check_count("features", features)
-    _check_sizes("shape", shape)
+    features, shape = as_count("features", features), _sizes("shape", shape)
     match name:
         case "dense":
             return dense_networks(features, shape)
@@ -81,10 +80,9 @@ def dense_networks(
     Raises:
         ValueError: If a size is below 1.
     """
-    check_count("hidden", hidden)
     shape = input_size if isinstance(input_size, tuple) else (input_size,)
-    _check_sizes("input_size", shape)
-    return _dense_pair(latent_size, shape, (hidden,))
+    shape = _sizes("input_size", shape)
+    return _dense_pair(latent_size, shape, (as_count("hidden", hidden),))
 
 
 def convolutional_networks(
@@ -102,8 +100,7 @@ def convolutional_networks(
     Raises:
         ValueError: If a size is below 1, or the images smaller than 8x8.
     """
-    check_count("latent_size", latent_size)
-    _check_sizes("shape", shape)
+    latent_size, shape = as_count("latent_size", latent_size), _sizes("shape", shape)
     if len(shape) not in (2, 3) or min(shape[:2]) < SMALLEST:
         raise ValueError(
             "shape must be (height, width) or (height, width, channels), the first two "
@@ -265,11 +262,10 @@ class Standardised:
         return (x - _along(self.mean, x)) / _along(self.scale, x)
 
 
-def _check_sizes(name, shape):
-    """Raise a ValueError unless `shape` is a tuple of sizes."""
+def _sizes(name, shape):
+    """Return a tuple of sizes as integers, or raise a ValueError."""
     check_kind(**{name: (shape, tuple)})
-    for size in shape:
-        check_count(name, size)
+    return tuple(as_count(name, size) for size in shape)
 
 
 def _along(numbers, x):
@@ -284,7 +280,7 @@ def _along(numbers, x):
 
 def _dense_pair(features, shape, hidden, gated=False):
     """Make a pair of dense networks, the decoder's hidden layers in reverse."""
-    check_count("latent_size", features)
+    features = as_count("latent_size", features)
     return Networks(
         DenseNetwork(shape, hidden, (features,), gated),
         DenseNetwork((None,), hidden[::-1], shape, gated),

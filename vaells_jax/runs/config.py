@@ -8,18 +8,12 @@ import tyro
 
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.training import BaselineOptions
-from vaells_jax.checks import check_count, check_number
+from vaells_jax.checks import check_fields, check_kind
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.types import LossWeights
 from vaells_jax.networks.stock import NetworkName
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
-
-
-def _check_counts(config, *names):
-    """Raise a ValueError unless the fields are positive integers."""
-    for name in names:
-        check_count(name, getattr(config, name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +35,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Raise a ValueError for a number that is out of its range."""
-        _check_counts(self, "anchors_per_class", "batch_size")
+        check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,12 +70,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Raise a ValueError for a number that is out of its range."""
-        _check_counts(self, "latent_size", "num_operators", "num_samples")
-        for name in ("latent_scale", "linear_start"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), strict=True)
-        for name in ("noise_std", "operator_std"):
-            check_number(name, getattr(self, name))
+        check_fields(self, positive=("latent_scale", "linear_start"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +87,7 @@ class LogConfig:
 
     def __post_init__(self) -> None:
         """Raise a ValueError for a number that is out of its range."""
-        _check_counts(self, "log_every", "save_every")
+        check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +104,7 @@ class LikelihoodEvaluation:
 
     def __post_init__(self) -> None:
         """Raise a ValueError for a number that is out of its range."""
-        check_count("points", self.points, 0)
-        check_count("samples", self.samples)
+        check_fields(self, zero=("points",))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,11 +132,7 @@ class EvaluationConfig(LikelihoodEvaluation):
 
     def __post_init__(self) -> None:
         """Raise a ValueError for a number that is out of its range."""
-        super().__post_init__()
-        _check_counts(self, "surrogate_points", "surrogate_samples")
-        for name in ("noise_std", "coefficient_rate"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), strict=True)
+        check_fields(self, zero=("points",), positive=("noise_std", "coefficient_rate"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +161,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Raise a ValueError for a seed that JAX would not take."""
-        check_count("seed", self.seed, 0)
+        check_fields(self, zero=("seed",))
         if self.seed >= 2**31:
             raise ValueError(f"seed must be below 2**31; got {self.seed}.")
 
@@ -218,11 +202,6 @@ class BaselineConfig(RunConfig):
     options: dict[str, int | float | str] = dataclasses.field(default_factory=dict)
     optimizer: BaselineOptions = BaselineOptions()
 
-    def __post_init__(self) -> None:
-        """Raise a ValueError for a number that is out of its range."""
-        super().__post_init__()
-        _check_counts(self, "latent_size")
-
 
 def baseline_config(
     model: str, preset: RunConfig, steps: int, **own: Any
@@ -251,19 +230,22 @@ def with_settings(config: Any, settings: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: If there is no such field, or a value is not what it wants.
     """
+    check_kind(settings=(settings, Mapping))
     groups: dict[str, dict[str, Any]] = {}
     fields: dict[str, Any] = {}
     for name, value in settings.items():
         first, _, rest = name.partition(".")
-        if first not in {f.name for f in dataclasses.fields(config)}:
+        own = {f.name for f in dataclasses.fields(config)}
+        inner = dataclasses.is_dataclass(getattr(config, first, None))
+        if first not in own or (rest and not inner):
             known = ", ".join(f.name for f in dataclasses.fields(config))
             raise ValueError(f"settings: no field {name!r}; there are {known}.")
         if rest:
             groups.setdefault(first, {})[rest] = value
         else:
             fields[first] = value
-    for name, own in groups.items():
-        fields[name] = with_settings(getattr(config, name), own)
+    for name, changed in groups.items():
+        fields[name] = with_settings(getattr(config, name), changed)
     return dataclasses.replace(config, **fields)
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaells_jax.baselines.base import BaselineParams
+from vaells_jax.checks import check_kind
 from vaells_jax.model.types import Params
 from vaells_jax.networks.contract import Networks
 from vaells_jax.runs.config import BaselineConfig, VaellsConfig
@@ -43,6 +44,9 @@ def load_run(
         ValueError: If there is no such run, its networks are missing or others, or its
             numbers are of another precision than this process has.
     """
+    check_kind(path=(path, str | os.PathLike))
+    if networks is not None:
+        check_kind(networks=(networks, Networks))
     path = pathlib.Path(path)
     if path.is_dir():
         record, arrays = _from_folder(path)

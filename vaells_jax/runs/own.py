@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.training import BaselineOptions
+from vaells_jax.checks import check_examples, check_kind, check_member
 from vaells_jax.data.arrays import (
     ArrayDataset,
     as_arrays,
@@ -42,6 +43,7 @@ from vaells_jax.runs.curves import training_figures
 from vaells_jax.runs.experiment import Experiment, Merits
 from vaells_jax.runs.likelihood import marginal_likelihood
 from vaells_jax.runs.main import run_model
+from vaells_jax.runs.models import BASELINES
 from vaells_jax.runs.records import merit
 from vaells_jax.runs.run import Run, RunData, anchors_of, run_keys, shuffled_batches
 from vaells_jax.trained.base import TrainedModel
@@ -94,13 +96,15 @@ def train(
         ValueError: If data, networks or settings are not what is wanted; names them.
         NonFiniteLossError: If a step fails; `failed/` in the folder shows it.
     """
+    check_kind(workdir=(workdir, str | os.PathLike))
     experiment = own_experiment(
         inputs, labels, test=test, anchors=anchors, networks=networks
     )
     config = dataclasses.replace(experiment.presets["default"], seed=seed)
+    check_member("model", model, ("vaells", *BASELINES))
     if model != "vaells":
         config = baseline_settings(model, config)
-    config = with_settings(config, settings or {})
+    config = with_settings(config, {} if settings is None else settings)
     run, _ = run_model(experiment, config, pathlib.Path(workdir), PARTS)
     return run.trained
 
@@ -131,9 +135,11 @@ def own_experiment(
     points, classes = read_points("inputs", inputs, labels)
     config = default_config(points, len(np.unique(classes)))
     if networks is not None:
+        check_kind(networks=(networks, Networks))
         config = with_settings(config, {"model.networks": "own"})
     if anchors is not None:
         anchors = np.asarray(anchors)
+        check_examples("anchors", anchors)
         per_class = {"data.anchors": "given", "data.anchors_per_class": len(anchors[0])}
         config = with_settings(config, per_class)
     return Experiment(

@@ -15,6 +15,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from vaells_jax.checks import as_count, check_examples, check_kind, check_numbers
 from vaells_jax.evaluation.importance import ImportanceEstimate
 
 Points = Float[Array | np.ndarray, "n ..."]
@@ -122,7 +123,19 @@ class TrainedModel(abc.ABC):
             first: Data points where the paths start.
             last: Data points where they should lead, one for each.
             steps: Points of each path, both ends included.
+
+        Raises:
+            ValueError: If there are not as many last points as first, or fewer steps
+                than 2.
         """
+        steps = as_count("steps", steps, 2)
+        check_examples("first", first)
+        check_numbers(last=last)
+        if first.shape != last.shape:
+            raise ValueError(
+                f"first and last must have the same shape; got {list(first.shape)} and "
+                f"{list(last.shape)}."
+            )
         starts, ends = self.encode(first), self.encode(last)
         paths = self.join(starts, ends, np.linspace(0.0, 1.0, steps))
         length = lambda offset: np.linalg.norm(np.asarray(offset), axis=-1)
@@ -133,10 +146,39 @@ class TrainedModel(abc.ABC):
 
         `load_run` reads both; NumPy alone reads the arrays.
         """
+        check_kind(path=(path, str | os.PathLike))
         path = pathlib.Path(path).with_suffix(".npz")
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, **named_arrays(self.params))  # type: ignore[arg-type]
         path.with_suffix(".json").write_text(json.dumps(self.record, indent=2) + "\n")
+
+
+def check_pairs(starts: Any, ends: Any, size: int | None = None) -> None:
+    """Raise a ValueError unless starts and ends are as many latents, `[P, d]` each.
+
+    Args:
+        starts: Latents.
+        ends: Latents.
+        size: d, if it is known.
+    """
+    check_examples("starts", starts)
+    check_numbers(ends=ends)
+    if starts.shape != ends.shape or starts.shape[1:] != (size or starts.shape[1],):
+        raise ValueError(
+            f"starts and ends must have the same shape [P, {size or 'd'}]; got "
+            f"{list(starts.shape)} and {list(ends.shape)}."
+        )
+
+
+def check_times(times: Any, name: str = "times") -> np.ndarray | Array:
+    """Return numbers along a path as an array `[T]`, or raise a ValueError."""
+    times = times if isinstance(times, jax.Array) else np.asarray(times)
+    if times.dtype.kind not in "fiu" or times.ndim != 1:
+        raise ValueError(
+            f"{name} must be numbers of shape [T]; got {times.dtype}"
+            f"{list(times.shape)}."
+        )
+    return times
 
 
 def named_arrays(params: Any) -> dict[str, np.ndarray]:

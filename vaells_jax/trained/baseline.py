@@ -12,8 +12,23 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from vaells_jax.baselines import iwae
 from vaells_jax.baselines.base import Baseline, BaselineParams
 from vaells_jax.baselines.elbo import decode_outputs, draw_samples, posteriors
+from vaells_jax.checks import (
+    as_count,
+    as_number,
+    check_examples,
+    check_key,
+    check_kind,
+    check_numbers,
+)
 from vaells_jax.evaluation.importance import ImportanceEstimate
-from vaells_jax.trained.base import Latents, Points, TrainedModel, warn_of_few_samples
+from vaells_jax.trained.base import (
+    Latents,
+    Points,
+    TrainedModel,
+    check_pairs,
+    check_times,
+    warn_of_few_samples,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,21 +45,36 @@ class TrainedBaseline(TrainedModel):
     params: BaselineParams
     spread: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a field that is not of its kind."""
+        check_kind(model=(self.model, Baseline), params=(self.params, BaselineParams))
+        spread = as_number("spread", self.spread, strict=True)
+        object.__setattr__(self, "spread", spread)
+
     def encode(self, inputs: Points) -> Array:
         """Return the centre of each data point's posterior, `[n, d]`."""
+        check_examples("inputs", inputs)
         return _encode(self.params, jnp.asarray(inputs), model=self.model)
 
     def decode(self, latents: Float[Array | np.ndarray, "*n d"]) -> Array:
         """Return the mean data point of each latent."""
+        check_numbers(latents=latents)
+        if latents.shape[-1:] != (self.model.latent_size,):
+            raise ValueError(
+                f"latents must have shape [..., {self.model.latent_size}]; got "
+                f"{list(latents.shape)}."
+            )
         return _decode(self.params, jnp.asarray(latents), model=self.model)
 
     def sample_posterior(
         self, key: PRNGKeyArray, inputs: Points, num_samples: int = 1
     ) -> Float[Array, "n S d"]:
         """Draw latents of each data point from q(z|x), widened by `spread`."""
+        check_key("key", key)
+        check_examples("inputs", inputs)
         return _sample(
             self.params, key, jnp.asarray(inputs), model=self.model,
-            num_samples=num_samples, spread=self.spread,
+            num_samples=as_count("num_samples", num_samples), spread=self.spread,
         )  # fmt: skip
 
     def sample_prior(
@@ -54,12 +84,16 @@ class TrainedBaseline(TrainedModel):
         if label is not None:
             kind = type(self.model).__name__
             raise ValueError(f"label must be None for a {kind}; got {label}.")
+        check_key("key", key)
+        count = as_count("count", count)
         return _sample_prior(self.params, key, model=self.model, count=count)
 
     def join(
         self, starts: Latents, ends: Latents, times: Float[Array | np.ndarray, " T"]
     ) -> Float[Array, "P T d"]:
         """Join pairs of latents in the model's way."""
+        check_pairs(starts, ends, self.model.latent_size)
+        times = check_times(times)
         starts, ends = jnp.asarray(starts), jnp.asarray(ends)
         return self.model.path(starts, ends, jnp.asarray(times, starts.dtype))
 

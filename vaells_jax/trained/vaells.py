@@ -10,7 +10,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from vaells_jax.checks import check_count
+from vaells_jax.checks import (
+    as_count,
+    as_number,
+    check_examples,
+    check_key,
+    check_kind,
+    check_numbers,
+)
 from vaells_jax.evaluation.importance import (
     ImportanceEstimate,
     ImportanceOptions,
@@ -23,7 +30,14 @@ from vaells_jax.model.distributions import sample_laplace
 from vaells_jax.model.paths import Model, decode, encode, sample_latents
 from vaells_jax.model.types import Batch, LossWeights, Params
 from vaells_jax.operators.transport import transport, transport_path
-from vaells_jax.trained.base import Latents, Points, TrainedModel, warn_of_few_samples
+from vaells_jax.trained.base import (
+    Latents,
+    Points,
+    TrainedModel,
+    check_pairs,
+    check_times,
+    warn_of_few_samples,
+)
 
 SPREAD = 1.0 / 0.15
 """Factor on the coefficients' deviation in widened samples."""
@@ -50,18 +64,30 @@ class TrainedVaells(TrainedModel):
     noise_factor: float = 1.0
     coefficient_scale: Float[Array | np.ndarray, " M"] | None = None
 
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a field that is not of its kind."""
+        check_kind(model=(self.model, Model), params=(self.params, Params))
+        check_kind(weights=(self.weights, LossWeights))
+        for name in ("rate_factor", "noise_factor"):
+            value = as_number(name, getattr(self, name), strict=name == "rate_factor")
+            object.__setattr__(self, name, value)
+
     def encode(self, inputs: Points) -> Array:
         """Return latent means, `[n, d]`."""
+        check_examples("inputs", inputs)
         return _encode(self.params, jnp.asarray(inputs), model=self.model)
 
     def decode(self, latents: Float[Array | np.ndarray, "*n d"]) -> Array:
         """Return the mean data point of each latent."""
+        check_numbers(latents=latents)
         return _decode(self.params, jnp.asarray(latents), model=self.model)
 
     def sample_posterior(
         self, key: PRNGKeyArray, inputs: Points, num_samples: int = 1
     ) -> Float[Array, "n S d"]:
         """Draw latents around each data point's mean, eq. 5."""
+        check_key("key", key)
+        num_samples = as_count("num_samples", num_samples)
         return _sample(
             key,
             self.params.operators,
@@ -85,11 +111,12 @@ class TrainedVaells(TrainedModel):
             ValueError: If the anchors are the examples' own, or there is no such class.
         """
         anchors = self.params.anchors
-        check_count("count", count)
+        check_key("key", key)
+        count = as_count("count", count)
         if anchors is None:
             raise ValueError("params hold no anchors to sample from.")
         if label is not None:
-            check_count("label", label, 0)
+            label = as_count("label", label, 0)
             if label >= len(anchors):
                 raise ValueError(
                     f"label must be 0..{len(anchors) - 1}, one of the classes; got "
@@ -127,8 +154,9 @@ class TrainedVaells(TrainedModel):
             Coefficients and where they lead.
         """
         operators = self.params.operators
+        check_pairs(starts, ends, operators.shape[-1])
         if operator is not None:
-            operators = operators[operator : operator + 1]
+            operators = self._operator(operator)
         options = InferenceOptions(
             search="global", l1_weight=self.model.prior_search.l1_weight
         )
@@ -142,6 +170,7 @@ class TrainedVaells(TrainedModel):
         self, starts: Latents, ends: Latents, times: Float[Array | np.ndarray, " T"]
     ) -> Float[Array, "P T d"]:
         """Transport pairs of latents along the paths inferred between them."""
+        times = check_times(times)
         found, _ = self.search(starts, ends)
         times = jnp.asarray(times, found.dtype)
         return _paths(self.params.operators, found, jnp.asarray(starts), times)
@@ -162,15 +191,20 @@ class TrainedVaells(TrainedModel):
         Raises:
             ValueError: If there is no such operator.
         """
-        count = len(self.params.operators)
-        check_count("operator", operator, 0)
-        if operator >= count:
-            raise ValueError(f"operator must be 0..{count - 1}; got {operator}.")
+        alone = self._operator(operator)
+        coefficients = check_times(coefficients, "coefficients")
         means = self.encode(inputs)
         times = jnp.asarray(coefficients, means.dtype)
         unit = jnp.ones((len(means), 1), means.dtype)
-        alone = self.params.operators[operator : operator + 1]
         return _paths(alone, unit, means, times)
+
+    def _operator(self, operator):
+        """Return one operator as a dictionary of its own."""
+        count = len(self.params.operators)
+        operator = as_count("operator", operator, 0)
+        if operator >= count:
+            raise ValueError(f"operator must be 0..{count - 1}; got {operator}.")
+        return self.params.operators[operator : operator + 1]
 
     def widened(self) -> "TrainedVaells":
         """Return the model with the sampling of Figs. 5 and 6: 0.15 zeta_3, 3 gamma."""
@@ -247,6 +281,7 @@ class TrainedVaells(TrainedModel):
 
 
 def _batch(inputs, labels=None):
+    check_examples("inputs", inputs)
     labels = np.zeros(len(inputs), np.int32) if labels is None else labels
     return Batch(jnp.asarray(inputs), jnp.asarray(labels))
 

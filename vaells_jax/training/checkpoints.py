@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from vaells_jax.checks import check_count
+from vaells_jax.checks import as_count
 from vaells_jax.training.step import TrainState
 
 _logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Checkpoints:
         record: Any = None,
         writer: bool = True,
     ) -> None:
-        check_count("keep", keep)
+        keep = as_count("keep", keep)
         self.directory = pathlib.Path(directory).resolve()
         self._keep, self._record, self._writer = keep, record, writer
         self._orbax = ocp.Checkpointer(ocp.StandardCheckpointHandler())

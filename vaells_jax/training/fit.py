@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
-from vaells_jax.checks import check_count, check_key
+from vaells_jax.checks import as_count, check_callable, check_key, check_kind
 from vaells_jax.model.types import Batch
 from vaells_jax.sharding import place, place_batch, replicated
 from vaells_jax.training.failure import (
@@ -72,10 +72,13 @@ def fit(
     Raises:
         NonFiniteLossError: If a term of the loss or a gradient is not finite; it holds
             the state and the batch.
-        ValueError: If a batch cannot be shared equally, or `save_every` is below 1.
+        ValueError: If an argument is not of its kind, or a batch cannot be shared
+            equally.
     """
     check_key("key", key)
-    check_count("save_every", save_every)
+    check_kind(state=(state, TrainState), schedule=(schedule, Schedule))
+    check_callable(next_batch=next_batch, make_step=make_step)
+    save_every = as_count("save_every", save_every)
     if mesh is not None:
         key, state = (place(x, replicated(mesh)) for x in (key, state))
     stepper = _Stepper(key, next_batch, schedule, make_step, after_warm_up, mesh)

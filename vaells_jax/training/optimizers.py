@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-from vaells_jax.checks import check_number
+from vaells_jax.checks import check_fields
 from vaells_jax.model.types import Params
 from vaells_jax.training.schedule import Phase
 
@@ -193,11 +193,11 @@ def check_rates(options: Any) -> None:
     """Raise a ValueError unless all numbers of an optimiser's options can be meant.
 
     Args:
-        options: A dataclass of numbers and switches, `beta1` and `beta2` among them.
+        options: A dataclass of numbers and switches, `beta1` and `beta2` among them;
+            those called `_steps` or `_from` may be 0.
     """
-    for field in dataclasses.fields(options):
-        if field.type is not bool:
-            check_number(field.name, getattr(options, field.name))
+    names = [field.name for field in dataclasses.fields(options)]
+    check_fields(options, zero=[n for n in names if n.endswith(("_steps", "_from"))])
     for name in ("beta1", "beta2"):
         value = getattr(options, name)
         if value >= 1:

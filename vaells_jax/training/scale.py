@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from vaells_jax.checks import check_callable, check_kind
 from vaells_jax.model.paths import Model, encode
 from vaells_jax.model.types import Batch, Params
 from vaells_jax.training.failure import NonFiniteLossError
@@ -23,6 +24,8 @@ def choose_scale(
 
     The function raises a NonFiniteLossError where the latents fit no scale.
     """
+    check_callable(next_batch=next_batch)
+    check_kind(model=(model, Model))
 
     def choose(state: TrainState) -> TrainState:
         step = int(state.step)

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from vaells_jax.checks import check_count, check_number
+from vaells_jax.checks import check_fields
 from vaells_jax.model.types import LossWeights
 
 Phase = Literal["warm_up", "network", "operators", "joint"]
@@ -37,12 +37,9 @@ class Schedule:
             ValueError: If a count is no integer or negative, the warm-up longer than
                 the run, or only one of the alternating counts zero.
         """
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name.endswith("steps"):
-                check_count(field.name, value, 0)
-            else:
-                check_number(field.name, value)
+        check_fields(
+            self, zero=("steps", "warm_up_steps", "network_steps", "operator_steps")
+        )
         if self.warm_up_steps > self.steps:
             raise ValueError(
                 f"warm_up_steps must be at most steps = {self.steps}; "

@@ -12,11 +12,12 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.checks import (
-    check_count,
+    as_count,
+    check_examples,
     check_key,
     check_kind,
+    check_member,
     check_number,
-    check_numbers,
 )
 from vaells_jax.model.arguments import check_anchors
 from vaells_jax.model.objective import (
@@ -96,15 +97,10 @@ def init_state(
     """
     check_key("key", key)
     check_kind(model=(model, Model), optimizer=(optimizer, OptimizerOptions))
-    check_count("num_operators", num_operators)
+    num_operators = as_count("num_operators", num_operators)
     check_number("operator_std", operator_std)
     check_number("latent_scale", latent_scale, strict=True)
-    check_numbers(inputs=inputs)
-    if inputs.ndim < 2 or 0 in inputs.shape:
-        raise ValueError(
-            "inputs must have shape [batch, *x], none of them 0; got "
-            f"{list(inputs.shape)}."
-        )
+    check_examples("inputs", inputs)
     if anchors is not None:
         check_anchors(anchors, inputs)
         anchors = jnp.array(anchors)  # steps donate their state, not the caller's array
@@ -164,8 +160,7 @@ def make_train_step(
         schedule=(schedule, Schedule),
         optimizer=(optimizer, OptimizerOptions),
     )
-    if not isinstance(phase, str) or phase not in get_args(Phase):
-        raise ValueError(f"phase must be one of {get_args(Phase)}; got {phase!r}.")
+    check_member("phase", phase, get_args(Phase))
     factors = phase_weights(phase, weights, schedule)
     transform = make_optimizer(
         optimizer, warm_up_steps=schedule.warm_up_steps, phase=phase,

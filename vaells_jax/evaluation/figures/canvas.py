@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
+from vaells_jax.checks import check_kind
+
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 PALETTE = (BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 PAGE_WIDTH = 7.2  # inches: the text width of a printed page
@@ -26,6 +28,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
         figure: the figure.
         path: the file to write; its folder is made if need be.
     """
+    check_kind(figure=(figure, Figure), path=(path, str | os.PathLike))
     target = pathlib.Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, scratch = tempfile.mkstemp(dir=target.parent, suffix=".png.part")

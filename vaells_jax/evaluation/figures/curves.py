@@ -105,7 +105,12 @@ def compared_curves(
 
     Returns:
         The figure, one axes; values far below the last ones are cut off.
+
+    Raises:
+        ValueError: If there is no model.
     """
+    if not curves:
+        raise ValueError("curves must hold at least one model; got none.")
     figure = new_figure(PAGE_WIDTH, 3.0, title)
     axes = figure.subplots()
     plain_axes(axes)

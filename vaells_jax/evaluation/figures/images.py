@@ -115,7 +115,13 @@ def image_rows(
 
     Returns:
         The figure, one axes.
+
+    Raises:
+        ValueError: If there is no image, or images differ in shape.
     """
+    shapes = sorted({np.shape(images) for images in rows.values()})
+    if len(shapes) != 1 or 0 in shapes[0] or len(shapes[0]) < 2:
+        raise ValueError(f"rows must hold as many data points each; got {shapes}.")
     (tiles,) = as_tiles(2, np.stack([np.asarray(row) for row in rows.values()]))
     side = (PAGE_WIDTH - 1.2) / tiles.shape[1]
     height = side * tile_aspect(tiles.shape) * len(tiles)
@@ -146,7 +152,12 @@ def compared_sample_grids(
 
     Returns:
         The figure: a row an example, a column a model.
+
+    Raises:
+        ValueError: As `posterior_sample_grids`, or if there is no model.
     """
+    if not models:
+        raise ValueError("models must hold at least one model; got none.")
     tiles_of_all = as_tiles(3, *(_sample_tiles(*pair) for pair in models.values()))
     grids = dict(zip(models, tiles_of_all, strict=True))
     count = len(tiles_of_all[0])
