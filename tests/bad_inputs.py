@@ -738,7 +738,9 @@ def drawn() -> dict[str, tuple[Callable, dict[str, Any]]]:
             {"series": ({}, {"loss": [1.0]})},
         ),
         "latent_map": (
-            lambda **k: figures.latent_map(**{"latents": np.ones((3, 4)), **k}, title=title),
+            lambda **k: figures.latent_map(
+                **{"latents": np.ones((3, 4)), **k}, title=title
+            ),
             {"latents": (np.ones((3, 0)), np.ones(3)), "labels": (np.zeros(2, int),),
              "anchors": (np.ones((2, 3)),)},
         ),

@@ -16,6 +16,7 @@ SHORT = {
     "schedule.steps": 12, "schedule.warm_up_steps": 4, "schedule.network_steps": 2,
     "schedule.operator_steps": 2, "log.log_every": 1, "log.save_every": 4,
     "model.num_operators": 1, "model.latent_size": 2, "data.anchors_per_class": 2,
+    "evaluation.points": 4, "evaluation.samples": 50,
 }  # fmt: skip
 FLAGS = [f"--{name}={value}" for name, value in SHORT.items()]
 
@@ -25,12 +26,18 @@ def data():
     return generator.normal(size=(60, 6)) * 3 + 5, generator.integers(0, 3, 60)
 
 
-def test_another_process_draws_the_same_samples(tmp_path):
-    inputs, labels = data()
-    model = train(inputs, labels, workdir=tmp_path, settings=SHORT)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a trained model and its folder."""
+    folder = tmp_path_factory.mktemp("own")
+    return train(*data(), workdir=folder, settings=SHORT), folder
+
+
+def test_another_process_draws_the_same_samples(trained):
+    model, folder = trained
     code = (
         "import jax, numpy as np; from vaells_jax import load_run;"
-        f"m = load_run({str(tmp_path)!r});"
+        f"m = load_run({str(folder)!r});"
         "print(np.asarray(m.sample_prior(jax.random.key(0), 3, 1)).tobytes().hex())"
     )
     done = subprocess.run(
@@ -38,44 +45,54 @@ def test_another_process_draws_the_same_samples(tmp_path):
     )
     wanted = np.asarray(model.sample_prior(jax.random.key(0), 3, 1)).tobytes().hex()
     assert done.stdout.strip() == wanted
-    results = json.loads((tmp_path / "results.json").read_text())["results"]
+
+
+def test_results_and_figures_are_of_the_model(trained):
+    model, folder = trained
+    inputs, _ = data()
+    results = json.loads((folder / "results.json").read_text())["results"]
     errors = np.asarray(model.reconstruct(inputs)) - inputs
     assert results["reconstruction_mse"]["value"] == pytest.approx(
         np.mean(errors**2), rel=0.9
     )
-    names = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert np.isfinite(results["log_marginal_likelihood"]["value"])
+    names = {path.stem for path in (folder / "figures").iterdir()}
     assert {"prior_samples", "operator_paths", "latent_map"} <= names
 
 
-def test_the_best_checkpoint_by_validation_is_returned(tmp_path):
-    model = train(data()[0], workdir=tmp_path, settings=SHORT)
-    text = (tmp_path / "watched.jsonl").read_text()
+def test_the_best_checkpoint_by_validation_is_returned(trained):
+    model, folder = trained
+    text = (folder / "watched.jsonl").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
     best = min(lines, key=lambda line: line["validation"])
-    (kept,) = (path.name for path in (tmp_path / "best").iterdir())
+    (kept,) = (path.name for path in (folder / "best").iterdir())
     assert int(kept) == best["step"]
     np.testing.assert_array_equal(
-        load_run(tmp_path).encode(data()[0]), model.encode(data()[0])
+        load_run(folder).encode(data()[0]), model.encode(data()[0])
     )
 
 
-def test_own_networks_anchors_and_baselines(tmp_path):
+def test_own_networks_and_anchors(tmp_path):
     inputs, labels = data()
     networks = Networks(*dense_networks(2, 6, hidden=8))
     anchors = inputs[:6].reshape(3, 2, 6)
+    changes = {"schedule.steps": 4, "evaluation.points": 0}  # the warm-up alone
+    settings = {k: v for k, v in SHORT.items() if k != "data.anchors_per_class"}
     model = train(
         inputs, labels, workdir=tmp_path / "own", networks=networks, anchors=anchors,
-        settings={k: v for k, v in SHORT.items() if k != "data.anchors_per_class"},
+        settings=settings | changes,
     )  # fmt: skip
+    np.testing.assert_allclose(model.params.anchors, anchors, rtol=1e-6)
     again = load_run(tmp_path / "own", networks=networks)
     np.testing.assert_array_equal(again.encode(inputs), model.encode(inputs))
     with pytest.raises(ValueError, match="anchors must have shape"):
         train(inputs, labels, workdir=tmp_path / "bad", anchors=anchors[:2])
-    vae = train(
-        inputs, workdir=tmp_path / "vae", model="vae",
-        settings={"schedule.steps": 6, "latent_size": 2},
-    )  # fmt: skip
-    assert vae.encode(inputs).shape == (60, 2)
+
+
+def test_a_baseline_trains_on_the_same_data(tmp_path):
+    settings = {"schedule.steps": 6, "latent_size": 2, "evaluation.points": 0}
+    vae = train(data()[0], workdir=tmp_path, model="vae", settings=settings)
+    assert vae.encode(data()[0]).shape == (60, 2)
 
 
 def test_the_command_trains_and_opens_a_run(tmp_path, capsys):
