@@ -2,6 +2,7 @@ import pathlib
 import re
 
 import numpy as np
+import pytest
 
 README = pathlib.Path(__file__).parents[1] / "README.md"
 
@@ -11,6 +12,7 @@ def blocks(path):
     return re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_lines_for_ones_own_data_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     training, loading, _ = blocks(README)
@@ -27,6 +29,7 @@ def test_the_lines_for_ones_own_data_run(tmp_path, monkeypatch):
     assert (tmp_path / "runs/circle/figures/operator_paths.png").exists()
 
 
+@pytest.mark.slow
 def test_the_tutorial_on_ones_own_data_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}

@@ -1,5 +1,14 @@
 """Variational Autoencoder with Learned Latent Structure in functional JAX."""
 
+import os
+import pathlib
+import sys
+
+if pathlib.Path(sys.argv[0]).stem in ("-m", "vaells-jax"):
+    # Of programs from its cache XLA logs as errors that they were tuned for this
+    # machine; it reads this when JAX is first imported.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 from vaells_jax.data.arrays import from_arrays, spread_anchors
 from vaells_jax.data.batches import batch_indices, draw_anchors
 from vaells_jax.inference import (

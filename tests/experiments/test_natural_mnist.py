@@ -48,6 +48,7 @@ def trained(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_whole_job_from_an_empty_folder(trained):
     assert {path.name for path in (trained / "figures").iterdir()} == FIGURES
     results = json.loads((trained / "results.json").read_text())
@@ -82,6 +83,7 @@ def test_whole_job_from_an_empty_folder(trained):
     assert {line["phase"] for line in lines} == {"warm_up", "joint"}
 
 
+@pytest.mark.slow
 def test_run_again_it_is_done_and_redraws(trained, capsys):
     (trained / "figures" / "reconstructions.png").unlink()
     assert command(trained, "--only", "figures") == 0
@@ -89,6 +91,7 @@ def test_run_again_it_is_done_and_redraws(trained, capsys):
     assert "mse" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_evaluations_may_change_their_settings(trained):
     before = json.loads((trained / "config.json").read_text())
     changed = {"evaluation.surrogate_points": 5}
@@ -99,6 +102,7 @@ def test_evaluations_may_change_their_settings(trained):
     assert after == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "more", "words"),
     [

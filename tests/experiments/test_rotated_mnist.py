@@ -76,6 +76,7 @@ def test_examples_bring_their_own_anchors_once_the_warm_up_is_over():
     np.testing.assert_allclose(vae.next_batch(6).inputs, problem.next_batch(6).inputs)
 
 
+@pytest.mark.slow
 def test_whole_job_on_the_bundled_digits(tmp_path, monkeypatch):
     zeros = lambda images: np.zeros(np.shape(images)[:-2], int)
     classifier = Classifier(zeros, np.asarray, 0.5)

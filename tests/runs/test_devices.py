@@ -1,12 +1,17 @@
 """Many devices and many hosts train as one device does; joint steps, in float64."""
 
+import os
 import socket
+import subprocess
+import sys
 
+import jax
 import numpy as np
 import pytest
 
 from tests.runs.conftest import flags as as_flags
 from tests.runs.test_resume import Runs, logged
+from vaells_jax.runs.devices import keep_compiled
 
 SETTINGS = {
     "data.batch_size": 32, "schedule.steps": 24, "schedule.warm_up_steps": 0,
@@ -70,3 +75,42 @@ def test_two_hosts_of_two_devices_are_one_device(runs, one, tmp_path):
     shared = [logged(tmp_path / "two" / folder) for folder in ("", "host-1")]
     assert shared[0] == shared[1]
     assert_same_to_rounding(one, shared[0])
+
+
+@pytest.fixture
+def no_cache(monkeypatch, tmp_path):
+    """Put the user's cache folder into a new place; nothing is kept afterwards."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    names = ("dir", "max_size")
+    kept = {n: getattr(jax.config, f"jax_compilation_cache_{n}") for n in names}
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield tmp_path / "cache"
+    for name, value in kept.items():
+        jax.config.update(f"jax_compilation_cache_{name}", value)
+
+
+def test_compiled_programs_are_kept_in_the_users_cache(no_cache):
+    keep_compiled()
+    folder = no_cache / "vaells_jax" / "compiled"
+    assert jax.config.jax_compilation_cache_dir == str(folder)
+    assert 2**28 <= jax.config.jax_compilation_cache_max_size <= 2**31
+    jax.config.update("jax_compilation_cache_dir", "elsewhere")
+    keep_compiled()
+    assert jax.config.jax_compilation_cache_dir == "elsewhere"  # the user's choice
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(no_cache, capsys):
+    no_cache.write_text("a file")
+    keep_compiled()
+    assert jax.config.jax_compilation_cache_dir is None
+    assert "not kept" in capsys.readouterr().out
+
+
+def test_a_platform_that_is_not_there_is_one_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.swiss_roll"], capture_output=True,
+        text=True, env={**os.environ, "JAX_PLATFORMS": "cuda"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "JAX cannot start (JAX_PLATFORMS=cuda)" in done.stderr

@@ -33,6 +33,7 @@ def trained(tmp_path_factory):
     return train(*data(), workdir=folder, settings=SHORT), folder
 
 
+@pytest.mark.slow
 def test_another_process_draws_the_same_samples(trained):
     model, folder = trained
     code = (
@@ -47,6 +48,7 @@ def test_another_process_draws_the_same_samples(trained):
     assert done.stdout.strip() == wanted
 
 
+@pytest.mark.slow
 def test_results_and_figures_are_of_the_model(trained):
     model, folder = trained
     inputs, _ = data()
@@ -60,6 +62,7 @@ def test_results_and_figures_are_of_the_model(trained):
     assert {"prior_samples", "operator_paths", "latent_map"} <= names
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_by_validation_is_returned(trained):
     model, folder = trained
     text = (folder / "watched.jsonl").read_text()
@@ -95,6 +98,7 @@ def test_a_baseline_trains_on_the_same_data(tmp_path):
     assert vae.encode(data()[0]).shape == (60, 2)
 
 
+@pytest.mark.slow
 def test_the_command_trains_and_opens_a_run(tmp_path, capsys):
     inputs, labels = data()
     file, folder = tmp_path / "mine.npz", tmp_path / "run"

@@ -37,6 +37,7 @@ class Flags:
         hosts: How many hosts there are.
         host_index: Which of them this one is, from 0 on.
         debug_nans: Where a number fails, name the line that made it.
+        compile_cache: Keep no compiled programs for the next start.
     """
 
     # An experiment's own flags show some of the first four.
@@ -54,6 +55,7 @@ class Flags:
     hosts: Annotated[int | None, _arg("N")] = None
     host_index: Annotated[int | None, _arg("I")] = None
     debug_nans: Annotated[tyro.conf.FlagCreatePairsOff[bool], _arg("")] = False
+    compile_cache: Annotated[tyro.conf.FlagCreatePairsOff[bool], _arg("")] = True
 
     def parts(self) -> tuple[str, ...] | None:
         """Return the parts that `only` names, or None without it.

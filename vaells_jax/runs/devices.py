@@ -4,8 +4,10 @@ import contextlib
 import dataclasses
 import os
 import re
+import tempfile
 
 import jax
+import platformdirs
 from jax.sharding import Mesh
 
 from vaells_jax.runs.command import Flags
@@ -16,6 +18,8 @@ MOST_DEVICES = 1024
 """More of one host are a slip: JAX would make as many of a CPU's cores."""
 PATIENCE = 300
 """Seconds that hosts wait for each other when they start."""
+CACHE_BYTES = 2**30
+"""Most bytes of compiled programs; the longest unused go first."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +54,18 @@ def claim_devices(arguments: Flags) -> Resources:
         raise ValueError(f"--devices: wanted 1 to {MOST_DEVICES}; got {wanted}.")
     several = _check_hosts(arguments)
     _show_cores(wanted or 1)
+    if arguments.compile_cache:
+        keep_compiled()
     if several:
         _meet_hosts(arguments)
-    found = jax.local_devices()
+    try:
+        found = jax.local_devices()
+    except (RuntimeError, AssertionError) as error:  # JAX's own, some without words
+        words = (str(error).splitlines() or ["no device of that kind"])[0]
+        raise ValueError(
+            f"JAX cannot start (JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}): "
+            f"{words}"
+        ) from error
     wanted = wanted or (len(found) if several else 1)
     if wanted > len(found):
         raise ValueError(
@@ -65,6 +78,26 @@ def claim_devices(arguments: Flags) -> Resources:
     elif wanted > 1:
         mesh = make_mesh(found[:wanted])
     return Resources(mesh, arguments.debug_nans)
+
+
+def keep_compiled() -> None:
+    """Keep compiled programs in the user's cache folder, for a quick next start.
+
+    A folder that JAX was given otherwise (JAX_COMPILATION_CACHE_DIR) stays, and one
+    that cannot be written is done without. Results are the same to the bit.
+    """
+    if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+        return
+    folder = platformdirs.user_cache_path("vaells_jax", appauthor=False) / "compiled"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        print(f"  compiled programs are not kept: {error}")
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def _check_hosts(arguments) -> bool:

@@ -51,6 +51,7 @@ def final_state(folder):
     return state
 
 
+@pytest.mark.slow
 def test_a_row_equals_a_run_of_its_own(trained, tmp_path):
     assert command(tmp_path, "--only", "train") == 0  # M = 2, N_a = 2 from step 0
     own, row = final_state(tmp_path), final_state(trained / "M2-Na2")
@@ -58,6 +59,7 @@ def test_a_row_equals_a_run_of_its_own(trained, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_rows_have_their_sizes_and_share_the_warm_up(trained):
     state = final_state(trained / "M1-Na3")
     assert state["params"]["operators"].shape == (1, 6, 6)
@@ -68,11 +70,13 @@ def test_rows_have_their_sizes_and_share_the_warm_up(trained):
     assert json.loads(logged[0])["step"] == 5  # the warm-up's four are elsewhere
 
 
+@pytest.mark.slow
 def test_run_again_only_what_lacks_is_done(trained, capsys):
     assert command(trained, "--table", "--only", "train") == 0
     assert "resuming" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_table_stands_beside_the_papers(trained, capsys):
     assert command(trained, "--table", "--only", "evaluate") == 0
     assert measured == ["M2-Na2", "M1-Na3"]
