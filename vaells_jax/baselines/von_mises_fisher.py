@@ -21,6 +21,7 @@ from vaells_jax.baselines.sphere import (
     series,
     small,
 )
+from vaells_jax.loops import as_varying
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -166,6 +167,7 @@ def reject_angle(
 
     # A share of at least two thirds is accepted in every dimension.
     start = (jnp.asarray(0), jnp.zeros_like(kappa), jnp.asarray(False))
+    start = as_varying(start, kappa, jax.random.key_data(key))
     _, below, _ = jax.lax.while_loop(
         lambda carry: ~carry[2] & (carry[0] < 1000), again, start
     )

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.inference import InferenceOptions, infer_coefficients
+from vaells_jax.loops import as_varying
 from vaells_jax.model.paths import Model, anchor_means, decode, encode
 from vaells_jax.model.types import Batch, Params
 from vaells_jax.networks.contract import check_outputs
@@ -164,7 +165,8 @@ def _most_probable(params, x, z, end, model, generative):
         better = energy(trial) < energy(z)
         return jnp.where(better, trial, z), jnp.where(better, 0.3, 5.0) * damping
 
-    return jax.lax.fori_loop(0, STEPS, step, (z, jnp.asarray(0.1, z.dtype)))[0]
+    first = as_varying((z, jnp.asarray(0.1, z.dtype)), params, x, z, end)
+    return jax.lax.fori_loop(0, STEPS, step, first)[0]
 
 
 def _quadratic(params, x, z, model, generative):

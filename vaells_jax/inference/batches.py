@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vaells_jax.inference.energy import Problem
 from vaells_jax.inference.gauss_newton import RUNNING, Lanes, iterate, start_lanes
+from vaells_jax.loops import as_varying
 
 # XLA's CPU compiler turns a loop into one function if the loop's state is small (the
 # limit lies between 12.8 and 13.4 kB); above it every operation is launched on its own,
@@ -123,8 +124,9 @@ def _search_block(problem, initial, searchable, max_iterations, damping):
         )
         return lanes, start, end, place, steps * ROUND_GROWTH
 
+    first = as_varying((lanes, start, end, place), lanes, problem)
     lanes, _, _, place, _ = jax.lax.while_loop(
-        unfinished, one_round, (lanes, start, end, place, jnp.float32(FIRST_ROUND))
+        unfinished, one_round, (*first, jnp.float32(FIRST_ROUND))
     )
     index = jnp.arange(place.size, dtype=jnp.int32)
     order = jnp.zeros_like(index).at[place.ravel()].set(index, unique_indices=True)

@@ -29,6 +29,7 @@ from vaells_jax.inference.energy import (
     pseudo_gradient,
 )
 from vaells_jax.inference.linear_solve import solve_modified
+from vaells_jax.loops import as_varying
 
 # Damping in scaled variables, where curvatures are of the order of ||start||^2.
 FIRST_DAMPING = 0.3
@@ -190,7 +191,7 @@ def improve(problem: Problem, lanes: Lanes, max_iterations: int) -> Lanes:
     easier = jnp.maximum(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
     damping = jnp.where(kept, lanes.damping * easier, lanes.damping * lanes.growth)
     done = jnp.abs(promised) <= _tolerance(problem, lanes.energy)
-    iterations = lanes.iterations + running
+    iterations = lanes.iterations + running.astype(lanes.iterations.dtype)
     spent = (damping > LARGEST_DAMPING) | (iterations >= max_iterations)
     status = jnp.where(done, CONVERGED, jnp.where(spent, STALLED, RUNNING))
     keep = lambda new, old: jnp.where(kept, new, old)
@@ -228,4 +229,5 @@ def iterate(
         i, lanes = carry
         return i + 1, improve(problem, lanes, max_iterations)
 
+    lanes = as_varying(lanes, problem, lanes)
     return jax.lax.while_loop(unfinished, body, (0, lanes))[1]

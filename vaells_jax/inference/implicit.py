@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vaells_jax.loops import as_varying
 from vaells_jax.operators.transport import transport
 
 # Newton steps that carry the search's c* to the working precision beforehand; the
@@ -47,7 +48,7 @@ def _polish(c, data, l1_weight):
         near = (jnp.max(reach) <= 0.1 * jnp.max(size)) & jnp.all(reach <= size)
         return c - jnp.where(near, step, 0.0)
 
-    return jax.lax.fori_loop(0, POLISH_STEPS, newton, c)
+    return jax.lax.fori_loop(0, POLISH_STEPS, newton, as_varying(c, data))
 
 
 def attach_derivative(

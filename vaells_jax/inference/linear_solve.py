@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from vaells_jax.inference.energy import dot
+from vaells_jax.loops import as_varying
 
 # Largest system that is written out; beyond, compile time would grow with its cube.
 UNROLLED = 8
@@ -53,13 +54,12 @@ def _solve_looped(matrix: Array, right: Array, floor: Array) -> Array:
         matrix = matrix - factors[:, None] * matrix[k][None]
         return matrix, y - factors * y[k][None, :], pivots.at[k].set(pivot)
 
-    matrix, y, pivots = jax.lax.fori_loop(
-        0, size, eliminate, (matrix, right, jnp.ones_like(right))
-    )
+    first = as_varying((matrix, right, jnp.ones_like(right)), matrix, right, floor)
+    matrix, y, pivots = jax.lax.fori_loop(0, size, eliminate, first)
 
     def substitute(i, x):
         k = size - 1 - i
         # x is zero at the rows not yet solved, so the whole row may be summed.
         return x.at[k].set((y[k] - dot(matrix[k], x)) / pivots[k])
 
-    return jax.lax.fori_loop(0, size, substitute, jnp.zeros_like(y))
+    return jax.lax.fori_loop(0, size, substitute, as_varying(jnp.zeros_like(y), y))

@@ -37,7 +37,8 @@ class InferenceOptions:
 
     Attributes:
         solver: "gauss_newton" (damped Gauss-Newton with a curvature correction) or
-            "lbfgs" (jaxopt's, as a peer).
+            "lbfgs" (jaxopt's, as a peer; its own branches want `check_vma=False` under
+            `jax.shard_map`).
         search: "local" follows the paper, from random starts near zero; "global"
             scores many starts and refines the few best.
         l1_weight: zeta of the objective's `zeta ||c||_1`.

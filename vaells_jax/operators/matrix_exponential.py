@@ -31,6 +31,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from vaells_jax.checks import check_numbers
+from vaells_jax.loops import as_varying
 
 THETA = 0.5
 """Norm at which the Taylor polynomial is evaluated."""
@@ -89,6 +90,7 @@ def expm_action(A: Float[Array, "d d"], z: Float[Array, " d"]) -> Float[Array, "
     double = lambda k, exp: jax.tree.map(
         functools.partial(jnp.where, k < doublings), _doubled(*exp), exp
     )
+    start = as_varying(start, doublings, start)
     G, u, s = jax.lax.fori_loop(0, MAX_DOUBLINGS, double, start)
     z = _replace(z, bad, 1.0)
     direction, rate = u * z + _product(G, z), mean + math.log(2.0) * s

@@ -24,6 +24,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from vaells_jax.loops import as_varying
+
 # At norm 2 the largest term of the series is e times smaller than the bound e^2 on its
 # sum, so cancellation costs less than one decimal digit: 9e-6 relative in float32 up to
 # norm 30. Norm 4 saves a fifth of the terms and reaches 2e-5.
@@ -122,6 +124,7 @@ def expm_action_jet(
         return jax.lax.fori_loop(0, terms, term, carry)
 
     start = (z, jnp.zeros((tangents, *z.shape), z.dtype))
+    start = as_varying(start, A, z, operators)
     value, jacobian = jax.lax.fori_loop(0, substeps.astype(int), substep, start)
     nan = jnp.asarray(jnp.nan, z.dtype)
     return TransportJet(jnp.where(inside, value, nan), jnp.where(inside, jacobian, nan))
