@@ -9,14 +9,20 @@ import os
 import sys
 import traceback
 
+import numpy as np
+
 from experiments import swiss_roll
 from tests.runs.conftest import flags as as_flags
+from vaells_jax.runs.load import load_run
 from vaells_jax.runs.main import main
 from vaells_jax.runs.records import MetricsLog
 from vaells_jax.training.checkpoints import Checkpoints
 
 KILLS = int(os.environ.get("KILLS", "6"))
 """How often the test kills a run: `KILLS=20 python -m pytest` for more."""
+
+SOAK = int(os.environ.get("SOAK", "15"))
+"""Seconds for which two trainings and their readers are killed: `SOAK=300` for more."""
 
 TINY = {
     "schedule.steps": 16 + 4 * KILLS, "schedule.warm_up_steps": 10,
@@ -46,8 +52,15 @@ def run(flags):
     say("pid", os.getpid())
     status = 1
     try:
-        command = ["--preset=tuned", "--only=train", *as_flags(TINY), *flags]
-        status = main(swiss_roll.EXPERIMENT, command)
+        if flags[0] == "read":
+            load_run(flags[1]).encode(np.zeros((3, 20)))
+            status = 0
+        else:
+            command = ["--preset=tuned", "--only=train", *as_flags(TINY), *flags]
+            status = main(swiss_roll.EXPERIMENT, command)
+    except ValueError as error:  # a reader of nothing yet
+        print(f"refused: {error}", file=sys.stderr)
+        status = 2
     except BaseException:
         traceback.print_exc()
     finally:

@@ -7,13 +7,14 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import jax
 import numpy as np
 import pytest
 
-from tests.runs.resumable import KILLS
+from tests.runs.resumable import KILLS, SOAK
 from vaells_jax.runs.records import MetricsLog
 from vaells_jax.training.checkpoints import Checkpoints
 
@@ -128,3 +129,65 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(runs, whole, tmp_pa
     lines = logged(tmp_path)
     assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
     assert lines == logged(whole)
+
+
+def disturb(runs, command, until, moments, ended):
+    """Begin a process again and again, and kill some."""
+    while time.monotonic() < until:
+        print(json.dumps(command), file=runs.server.stdin, flush=True)
+        killer = None
+        for line in runs.lines():
+            if line.startswith("event pid") and moments.random() < 0.5:
+                pid, delay = int(line.split()[2]), moments.uniform(0.0, 6.0)
+                killer = threading.Timer(delay, kill_if_there, (pid,))
+                killer.start()
+        if killer is not None:
+            killer.cancel()
+        ended.append((command[0], line.split()[-1]))
+
+
+def kill_if_there(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+@pytest.mark.slow
+def test_two_trainings_and_readers_that_are_killed_at_random(tmp_path):
+    long = f"--schedule.steps={100 + 20 * SOAK}"
+    train, read = (
+        [f"--workdir={tmp_path / 'run'}", long],
+        ["read", str(tmp_path / "run")],
+    )
+    commands = [train, train] + [read] * (10 if SOAK >= 60 else 2)
+    servers = [Runs(tmp_path / "servers") for _ in commands]
+    until, ended = time.monotonic() + SOAK, []
+    threads = [
+        threading.Thread(
+            target=disturb, args=(server, command, until, random.Random(i), ended)
+        )
+        for i, (server, command) in enumerate(zip(servers, commands, strict=True))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    said = servers[0].finish(tmp_path / "run", long)
+    servers[0].finish(tmp_path / "whole", long)
+    errors = [server.errors.read_text() for server in servers]
+    for server in servers:
+        server.__exit__()
+    assert "Traceback" not in "".join(errors)
+    refused = [line for text in errors for line in text.splitlines() if ": " in line]
+    refused = [line for line in refused if "written by" in line or "refused" in line]
+    assert len(refused) >= sum(status == "2" for _, status in ended)
+    assert all(status in ("0", "2", "-9") for _, status in ended), ended
+    assert {path.name for path in (tmp_path / "run").iterdir()} <= {
+        "checkpoints", "best", "config.json", "metrics.jsonl", ".lock", ".writer",
+    }  # fmt: skip
+    assert not list((tmp_path / "run").rglob("damaged*")), said
+    both = [last_state(tmp_path / name) for name in ("run", "whole")]
+    for one, other in zip(*both, strict=True):
+        assert one.tobytes() == other.tobytes()
+    assert logged(tmp_path / "run") == logged(tmp_path / "whole")
