@@ -38,7 +38,6 @@ from vaells_jax.evaluation.importance import (
     ImportanceOptions,
     log_marginal_likelihood,
 )
-from vaells_jax.evaluation.likelihood import estimate
 from vaells_jax.evaluation.ranks import spearman
 from vaells_jax.evaluation.reconstruction import reconstruction_errors
 from vaells_jax.operators.matrix_exponential import expm_action
@@ -357,8 +356,10 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
             {"noise_std": rate, "coefficient_rate": rate, "pixel_std": rate,
              "num_samples": COUNTS, "restarts": COUNTS, "label": ("unknown", None)},
         ),
-        "estimate": (
-            lambda **k: estimate(p["params"], key, p["batch"], model=p["model"], **k),
+        "log_likelihood": (
+            lambda **k: vj.log_likelihood(
+                p["params"], key, p["batch"], model=p["model"], **k
+            ),
             {"anchors": ("near", None)},
         ),
         "swiss_roll": (

@@ -11,6 +11,11 @@ if pathlib.Path(sys.argv[0]).stem in ("-m", "vaells-jax"):
 
 from vaells_jax.data.arrays import from_arrays, spread_anchors
 from vaells_jax.data.batches import batch_indices, draw_anchors
+from vaells_jax.evaluation.importance import (
+    ImportanceOptions,
+    log_marginal_likelihood,
+)
+from vaells_jax.evaluation.likelihood import log_likelihood
 from vaells_jax.inference import (
     CoefficientFit,
     InferenceOptions,
@@ -46,6 +51,7 @@ from vaells_jax.version import __version__ as __version__
 __all__ = [
     "Batch",
     "CoefficientFit",
+    "ImportanceOptions",
     "InferenceOptions",
     "LossTerms",
     "LossWeights",
@@ -75,6 +81,8 @@ __all__ = [
     "init_state",
     "load_published",
     "load_run",
+    "log_likelihood",
+    "log_marginal_likelihood",
     "log_posterior",
     "log_prior",
     "log_prior_closest",
