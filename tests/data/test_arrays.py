@@ -133,7 +133,7 @@ def test_examples_of_a_file_in_order_of_class_are_shuffled():
         (points(9, 3).astype(object), None, "inputs must be floats"),
         (points(9, 3).astype(str), None, "inputs must be floats"),
         (points(9, 3) + 0j, None, "inputs must be floats"),
-        (np.full((9, 3), 1e300), None, "inputs must be finite"),
+        (np.full((9, 3), np.longdouble("1e400")), None, "inputs must be finite"),
         (points(9, 3), np.eye(9), "take the argmax of one-hot labels"),
         (points(9, 3), ["a", "b"], "must be 9 integers or names"),
         (Items(), np.zeros(12, int), "labels must be None"),
