@@ -21,7 +21,7 @@ from vaells_jax.training.checkpoints import Checkpoints
 KILLS = int(os.environ.get("KILLS", "6"))
 """How often the test kills a run: `KILLS=20 python -m pytest` for more."""
 
-SOAK = int(os.environ.get("SOAK", "15"))
+SOAK = int(os.environ.get("SOAK", "0"))
 """Seconds for which two trainings and their readers are killed: `SOAK=300` for more."""
 
 TINY = {

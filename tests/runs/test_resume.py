@@ -154,6 +154,7 @@ def kill_if_there(pid):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not SOAK, reason="wants SOAK=300, its seconds")
 def test_two_trainings_and_readers_that_are_killed_at_random(tmp_path):
     long = f"--schedule.steps={100 + 20 * SOAK}"
     train, read = (
