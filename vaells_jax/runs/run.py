@@ -24,6 +24,7 @@ TITLES = {
     "vae": "VAE",
     "hyperspherical": "spherical VAE",
     "vampprior": "VampPrior",
+    "manifold_autoencoder": "Manifold Autoencoder",
     "vaells": "VAELLS",
 }
 
@@ -39,6 +40,7 @@ class RunKeys(NamedTuple):
         start: Of the first parameters.
         steps: Of the training steps.
         evaluation: Of measurements and figures.
+        pairs: Of operators that are learned from pairs of codes.
     """
 
     data: PRNGKeyArray
@@ -48,6 +50,7 @@ class RunKeys(NamedTuple):
     start: PRNGKeyArray
     steps: PRNGKeyArray
     evaluation: PRNGKeyArray
+    pairs: PRNGKeyArray
 
 
 def run_keys(seed: int) -> RunKeys:

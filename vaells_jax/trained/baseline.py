@@ -30,6 +30,11 @@ class TrainedBaseline(TrainedModel):
     params: BaselineParams
     spread: float = 1.0
 
+    @property
+    def has_density(self) -> bool:
+        """Return whether the model has log p(x)."""
+        return self.model.has_density
+
     def encode(self, inputs: Points) -> Array:
         """Return the centre of each data point's posterior, `[n, d]`."""
         return _encode(self.params, jnp.asarray(inputs), model=self.model)
@@ -61,7 +66,8 @@ class TrainedBaseline(TrainedModel):
     ) -> Float[Array, "P T d"]:
         """Join pairs of latents in the model's way."""
         starts, ends = jnp.asarray(starts), jnp.asarray(ends)
-        return self.model.path(starts, ends, jnp.asarray(times, starts.dtype))
+        times = jnp.asarray(times, starts.dtype)
+        return self.model.join(self.params, starts, ends, times)
 
     def widened(self) -> "TrainedBaseline":
         """Return the model with samples three times as far from their centre."""

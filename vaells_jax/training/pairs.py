@@ -1,7 +1,7 @@
 """Transport operators from pairs of points, without any network (Section 2.1).
 
-The descent of Culpepper and Olshausen (the paper's [9]): infer the coefficients of some pairs, then step on
-the dictionary with the coefficients held.
+The descent of Culpepper and Olshausen (the paper's [9]): infer the coefficients of some
+pairs, then step on the dictionary with the coefficients held.
 """
 
 import dataclasses
@@ -131,8 +131,9 @@ def fit_operators(
 
     The points may be anything of one size: points of a plane, patches of images,
     latents of any encoder. There are local optima, in the plane above all: of several
-    keys' dictionaries that with the least objective is the best. A step is taken only where it lowers the objective of its
-    pairs, see `accept_reject_descent`. A bar with the time left appears after seconds.
+    keys' dictionaries that with the least objective is the best. A step is taken only
+    where it lowers the objective of its pairs, see `accept_reject_descent`. A bar with
+    the time left appears after a few seconds.
 
     Args:
         key: Random key of first operators, batches and searches.

@@ -1,0 +1,287 @@
+"""The Manifold Autoencoder (Connor and Rozell, 2020), and operators on data alone.
+
+A deterministic autoencoder is trained first (the schedule's warm-up), operators are
+then learned from pairs of its codes (`fit_operators`), and both are tuned together.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from vaells_jax.baselines.base import Baseline, BaselineParams
+from vaells_jax.checks import check_count, check_number
+from vaells_jax.inference import InferenceOptions, infer_coefficients
+from vaells_jax.model.distributions import sample_laplace
+from vaells_jax.model.types import Batch
+from vaells_jax.networks.contract import Networks, apply_decoder, apply_encoder
+from vaells_jax.operators.transport import transport, transport_path
+from vaells_jax.training.optimizers import accept_reject_descent, idle
+from vaells_jax.training.pairs import PairOptions, fit_operators, pair_objective
+from vaells_jax.training.schedule import Phase
+from vaells_jax.training.step import TrainState
+
+PAIR_BATCHES, DRAWS = 8, 4
+"""Batches whose pairs the first operators are learned from, and dictionaries drawn."""
+
+
+class TransportTerms(NamedTuple):
+    """The objective's terms, averaged over the batch."""
+
+    reconstruction: Float[Array, ""]  # -log p(x|z) in nats, with its constant
+    transport: Float[Array, ""]  # eq. 2 without its L1 term, of codes of magnitude 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ManifoldAutoencoder(Baseline):
+    """Codes without a density; paths by operators learned from pairs of them.
+
+    A pair is an example and one of its nearest neighbours, of its class and batch, or
+    among its own anchors. Samples are training examples' codes, moved by coefficients
+    as large as those between neighbours: the paper has no prior.
+
+    Attributes:
+        num_operators: M.
+        neighbours: Nearest examples among which an example's partner is drawn.
+        l1_weight: zeta.
+        norm_weight: gamma.
+        transport_weight: Factor on the pairs' objective as networks are tuned.
+        num_examples: Training examples that samples start from.
+    """
+
+    num_operators: int = 4
+    neighbours: int = 10
+    l1_weight: float = 0.01
+    norm_weight: float = 0.003
+    transport_weight: float = 30.0
+    num_examples: int = 100
+    has_density: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a number that is out of its range."""
+        for name in ("num_operators", "neighbours", "num_examples"):
+            check_count(name, getattr(self, name))
+        for name in ("l1_weight", "norm_weight", "transport_weight"):
+            check_number(name, getattr(self, name))
+
+    @property
+    def pair_options(self) -> PairOptions:
+        """Return how operators are learned from the codes of an autoencoder."""
+        return PairOptions(l1_weight=self.l1_weight, norm_weight=self.norm_weight)
+
+    @staticmethod
+    def encoder_size(latent_size: int) -> int:
+        """Return the entries of a code."""
+        return latent_size
+
+    def posterior(self, outputs: Float[Array, " d"]) -> Float[Array, " d"]:
+        """Return the code, all there is of a posterior."""
+        return outputs
+
+    def centre(self, posterior: Float[Array, " d"]) -> Float[Array, " d"]:
+        """Return the code."""
+        return posterior
+
+    def draw(self, key: PRNGKeyArray, posterior: Float[Array, " d"]) -> Array:
+        """Return the code."""
+        return posterior
+
+    def widen(self, posterior: Float[Array, " d"], factor: float) -> Array:
+        """Return the code."""
+        return posterior
+
+    def log_posterior(self, z: Float[Array, " d"], posterior: Any) -> Array:
+        """Raise a ValueError: codes have no density."""
+        raise ValueError(f"model: a {type(self).__name__} has no density q(z|x).")
+
+    def log_prior(self, z: Float[Array, " d"], prior: Any) -> Array:
+        """Raise a ValueError: codes have no density."""
+        raise ValueError(f"model: a {type(self).__name__} has no density p(z).")
+
+    def init_prior(self, key: PRNGKeyArray, inputs: Float[Array, "n ..."]) -> Any:
+        """Draw operators, and the examples that samples start from."""
+        operator_key, choice_key = jax.random.split(key)
+        size, count = self.latent_size, self.num_operators
+        shape = (count, size, size)
+        chosen = jax.random.choice(choice_key, len(inputs), (self.num_examples,))
+        return {
+            "operators": 0.1 * jax.random.normal(operator_key, shape, inputs.dtype),
+            "spread": jnp.full(count, 0.1, inputs.dtype),
+            "examples": jnp.asarray(inputs)[chosen],
+        }
+
+    def prior(self, params: BaselineParams) -> Any:
+        """Encode the examples that samples start from."""
+        found = params.prior
+        codes = apply_encoder(self.networks, params.encoder, found["examples"])
+        return found | {"examples": codes}
+
+    def draw_prior(self, key: PRNGKeyArray, prior: Any) -> Float[Array, " d"]:
+        """Move an example's code by coefficients as large as neighbours'."""
+        index_key, key = jax.random.split(key)
+        index = jax.random.randint(index_key, (), 0, len(prior["examples"]))
+        drawn = sample_laplace(key, prior["spread"].shape, 1.0)
+        coefficients = drawn.astype(prior["spread"].dtype) * prior["spread"]
+        return transport(prior["operators"], coefficients, prior["examples"][index])
+
+    def join(
+        self,
+        params: BaselineParams,
+        starts: Float[Array, "P d"],
+        ends: Float[Array, "P d"],
+        times: Float[Array, " T"],
+    ) -> Float[Array, "P T d"]:
+        """Transport codes along the paths inferred between them."""
+        operators = jnp.asarray(params.prior["operators"])
+        size = _magnitude(jnp.concatenate([starts, ends]))
+        search = InferenceOptions(search="global", l1_weight=self.l1_weight)
+        found = infer_coefficients(
+            jax.random.key(0), operators, starts / size, ends / size, options=search
+        )
+        return _paths(operators, found.coefficients, starts, times)
+
+    def optimizer(
+        self, adam: optax.GradientTransformation, phase: Phase
+    ) -> optax.GradientTransformation:
+        """Move networks by Adam and, after the warm-up, operators where it pays."""
+        operators = accept_reject_descent(0.1, self.pair_options.max_rate)
+        labels: Any = {"operators": "operators", "spread": "fixed", "examples": "fixed"}
+        return optax.multi_transform(
+            {
+                "networks": adam,
+                "operators": idle(operators) if phase == "warm_up" else operators,
+                "fixed": optax.set_to_zero(),
+            },
+            BaselineParams("networks", "networks", labels),
+        )
+
+    def objectives(
+        self, params: BaselineParams, key: PRNGKeyArray, batch: Batch, phase: Phase
+    ) -> tuple[Callable, Callable]:
+        """Return a batch's objective, and the part that operators' steps must lower."""
+        pair_key, search_key = jax.random.split(key)
+        index, ends = partners(pair_key, batch, self.neighbours)
+
+        def pairs(params):
+            """Return all codes, and pairs of them at magnitude 1."""
+            codes = apply_encoder(self.networks, params.encoder, batch.inputs)
+            own = ends is None
+            to = codes if own else apply_encoder(self.networks, params.encoder, ends)
+            size = jax.lax.stop_gradient(_magnitude(codes))
+            return codes, codes / size, (to[index] if own else to) / size
+
+        def reconstruction(params, codes):
+            outputs = apply_decoder(self.networks, params.decoder, codes)
+            return -jnp.mean(jax.vmap(self.likelihood.log_prob)(batch.inputs, outputs))
+
+        if phase == "warm_up":
+
+            def alone(params):
+                codes = apply_encoder(self.networks, params.encoder, batch.inputs)
+                term = reconstruction(params, codes)
+                return term, TransportTerms(term, jnp.zeros_like(term))
+
+            return alone, lambda params: jnp.zeros(())
+        _, start, end = pairs(params)
+        search = self.pair_options.search
+        found = infer_coefficients(
+            search_key, params.prior["operators"], start, end, options=search
+        ).coefficients
+        value = lambda operators, start, end: pair_objective(
+            operators, start, end, found, norm_weight=self.norm_weight
+        )[0]
+
+        def objective(params):
+            codes, *both = pairs(params)
+            terms = TransportTerms(
+                reconstruction(params, codes), value(params.prior["operators"], *both)
+            )
+            return terms.reconstruction + self.transport_weight * terms.transport, terms
+
+        return objective, lambda params: value(params.prior["operators"], start, end)
+
+    def after_warm_up(
+        self, key: PRNGKeyArray, next_batch: Callable[[int], Batch]
+    ) -> Callable[[TrainState], TrainState]:
+        """Return what learns a state's operators from pairs of codes, for `fit`."""
+
+        def learn(state: TrainState) -> TrainState:
+            pair_key, fit_key = jax.random.split(key)
+            keys, both = jax.random.split(pair_key, PAIR_BATCHES), []
+            for i, own in enumerate(keys):
+                batch = next_batch(int(state.step) + i)
+                index, ends = partners(own, batch, self.neighbours)
+                ends = batch.inputs[index] if ends is None else ends
+                both.append(
+                    [
+                        apply_encoder(self.networks, state.params.encoder, x)
+                        for x in (jnp.asarray(batch.inputs), ends)
+                    ]
+                )
+            start, end = (jnp.concatenate(column) for column in zip(*both, strict=True))
+            size = _magnitude(start)
+            fits = [
+                fit_operators(
+                    own, start / size, end / size, num_operators=self.num_operators,
+                    options=self.pair_options,
+                )
+                for own in jax.random.split(fit_key, DRAWS)
+            ]  # fmt: skip
+            best = min(fits, key=lambda fit: fit.objective[-50:].mean())
+            found = infer_coefficients(
+                jax.random.clone(fit_key), best.operators, start / size, end / size,
+                options=self.pair_options.search,
+            )  # fmt: skip
+            spread = jnp.mean(jnp.abs(found.coefficients), axis=0)
+            prior = state.params.prior | {
+                "operators": best.operators, "spread": spread
+            }  # fmt: skip
+            return state.replace(params=state.params._replace(prior=prior))  # type: ignore[attr-defined]
+
+        return learn
+
+
+def partners(
+    key: PRNGKeyArray, batch: Batch, neighbours: int
+) -> tuple[Int[Array, " B"] | None, Float[Array, "B ..."] | None]:
+    """Draw a partner of each example among its nearest, in the space of the data.
+
+    Args:
+        key: Random key of the draw.
+        batch: Examples, with their own anchors if they have any.
+        neighbours: How many count as near.
+
+    Returns:
+        Partners' places in the batch, itself where an example is alone in its class;
+        or None and the partners themselves, if they are examples' own anchors.
+    """
+    inputs = batch.inputs.reshape(len(batch.inputs), -1)
+    if batch.anchors is not None:
+        others = batch.anchors.reshape(*batch.anchors.shape[:2], -1)
+        squared = jnp.sum((others - inputs[:, None]) ** 2, axis=-1)
+    else:
+        squared = jnp.sum((inputs[None] - inputs[:, None]) ** 2, axis=-1)
+        same = batch.labels[:, None] == batch.labels[None]
+        squared = jnp.where(same & ~np.eye(len(inputs), dtype=bool), squared, jnp.inf)
+    order = jnp.argsort(squared, axis=1)
+    ordered = jnp.take_along_axis(squared, order, axis=1)
+    most = jnp.minimum(jnp.sum(jnp.isfinite(ordered), axis=1), neighbours)
+    drawn = jax.random.randint(key, (len(inputs),), 0, jnp.maximum(most, 1))
+    rows = jnp.arange(len(inputs))
+    chosen = order[rows, drawn]
+    if batch.anchors is not None:
+        return None, batch.anchors[rows, chosen]
+    return jnp.where(most > 0, chosen, rows), None
+
+
+def _magnitude(codes):
+    """Return the root mean square of codes' entries."""
+    return jnp.sqrt(jnp.mean(codes**2) + jnp.finfo(codes.dtype).tiny)
+
+
+_paths = jax.jit(jax.vmap(transport_path, (None, 0, 0, None)))
