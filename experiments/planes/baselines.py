@@ -5,6 +5,7 @@ from typing import Any
 
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.training import BaselineOptions
+from vaells_jax.data.synthetic import LIFTED_DIM
 from vaells_jax.runs.config import (
     BaselineConfig,
     LikelihoodEvaluation,
@@ -31,16 +32,18 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
     options: dict[str, int | float | str] = {}
     if model == "vampprior":
         options = {"num_components": 100}
-    if model == "manifold_autoencoder":
+    if model in ("manifold_autoencoder", "data_operators"):
         options = {"num_operators": preset.model.num_operators}
         own["schedule"] = Schedule(steps, steps // 2, 0, 0)
         # Of few examples even the nearest are far away.
+        if model == "data_operators":
+            own["schedule"] = Schedule(steps, 0, 0, 0)
+            own["latent_size"] = LIFTED_DIM
         own["data"] = dataclasses.replace(preset.data, batch_size=200)
     return baseline_config(
         model,
         preset,
         steps,
-        latent_size=2,
         likelihood=Likelihood("gaussian", LIKELIHOOD_STD),
         options=options,
         optimizer=BaselineOptions(
@@ -50,5 +53,5 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
             decay_steps=steps // 3,
         ),
         evaluation=LIKELIHOODS,
-        **own,
+        **{"latent_size": 2} | own,
     )

@@ -32,7 +32,7 @@ def measure(run):
 PLAIN = dataclasses.replace(
     swiss_roll.EXPERIMENT, measure=measure, draw=picture, compare=picture
 )
-SHORT = {"schedule.steps": 2, "log.save_every": 2}
+SHORT = {"schedule.steps": 2, "schedule.warm_up_steps": 0, "log.save_every": 2}
 
 
 def read(folder):

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from vaells_jax.training.pairs import PairOptions, fit_operators, pair_objective
+from vaells_jax import Batch
+from vaells_jax.training.pairs import (
+    PairOptions,
+    fit_operators,
+    pair_objective,
+    partners,
+)
 
 TURN_AND_GROW = np.array([[[0.0, -1.0], [1.0, 0.0]], [[0.5, 0.0], [0.0, 0.5]]])
 ROTATIONS = np.array(
@@ -116,3 +122,15 @@ def test_bad_arguments(dtype, unchecked):
         fit_operators(key, points, points, num_operators=0)
     with pytest.raises(ValueError, match=r"rate must be at most max_rate = 10; got 11"):
         PairOptions(rate=11.0)
+
+
+def test_partners_are_near_and_of_the_class(dtype):
+    line = jnp.asarray(np.arange(8.0)[:, None], dtype)
+    labels = jnp.asarray([0, 1, 0, 1, 0, 1, 0, 2], jnp.int32)
+    for key in jax.random.split(jax.random.key(0), 8):
+        found = np.asarray(partners(key, Batch(line, labels), 1))[:, 0]
+        assert set(np.abs(found - np.arange(8))[:7]) == {2.0}
+        assert found[7] == 7  # alone in its class
+    anchors = line[:, None] + jnp.asarray([[[3.0], [-0.5], [2.0]]], dtype)
+    found = partners(jax.random.key(1), Batch(line, labels, anchors), 1)
+    np.testing.assert_allclose(found, line - 0.5)

@@ -10,19 +10,23 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines.base import Baseline, BaselineParams
 from vaells_jax.checks import check_count, check_number
 from vaells_jax.inference import InferenceOptions, infer_coefficients
 from vaells_jax.model.distributions import sample_laplace
 from vaells_jax.model.types import Batch
-from vaells_jax.networks.contract import Networks, apply_decoder, apply_encoder
+from vaells_jax.networks.contract import apply_decoder, apply_encoder
 from vaells_jax.operators.transport import transport, transport_path
 from vaells_jax.training.optimizers import accept_reject_descent, idle
-from vaells_jax.training.pairs import PairOptions, fit_operators, pair_objective
+from vaells_jax.training.pairs import (
+    PairOptions,
+    fit_operators,
+    pair_objective,
+    partners,
+)
 from vaells_jax.training.schedule import Phase
 from vaells_jax.training.step import TrainState
 
@@ -106,12 +110,11 @@ class ManifoldAutoencoder(Baseline):
     def init_prior(self, key: PRNGKeyArray, inputs: Float[Array, "n ..."]) -> Any:
         """Draw operators, and the examples that samples start from."""
         operator_key, choice_key = jax.random.split(key)
-        size, count = self.latent_size, self.num_operators
-        shape = (count, size, size)
+        shape = (self.num_operators, self.latent_size, self.latent_size)
         chosen = jax.random.choice(choice_key, len(inputs), (self.num_examples,))
         return {
             "operators": 0.1 * jax.random.normal(operator_key, shape, inputs.dtype),
-            "spread": jnp.full(count, 0.1, inputs.dtype),
+            "spread": jnp.full(shape[0], 0.1, inputs.dtype),
             "examples": jnp.asarray(inputs)[chosen],
         }
 
@@ -165,33 +168,31 @@ class ManifoldAutoencoder(Baseline):
     ) -> tuple[Callable, Callable]:
         """Return a batch's objective, and the part that operators' steps must lower."""
         pair_key, search_key = jax.random.split(key)
-        index, ends = partners(pair_key, batch, self.neighbours)
-
-        def pairs(params):
-            """Return all codes, and pairs of them at magnitude 1."""
-            codes = apply_encoder(self.networks, params.encoder, batch.inputs)
-            own = ends is None
-            to = codes if own else apply_encoder(self.networks, params.encoder, ends)
-            size = jax.lax.stop_gradient(_magnitude(codes))
-            return codes, codes / size, (to[index] if own else to) / size
 
         def reconstruction(params, codes):
             outputs = apply_decoder(self.networks, params.decoder, codes)
             return -jnp.mean(jax.vmap(self.likelihood.log_prob)(batch.inputs, outputs))
 
+        def alone(params):
+            codes = apply_encoder(self.networks, params.encoder, batch.inputs)
+            term = reconstruction(params, codes)
+            return term, TransportTerms(term, jnp.zeros_like(term))
+
         if phase == "warm_up":
-
-            def alone(params):
-                codes = apply_encoder(self.networks, params.encoder, batch.inputs)
-                term = reconstruction(params, codes)
-                return term, TransportTerms(term, jnp.zeros_like(term))
-
             return alone, lambda params: jnp.zeros(())
-        _, start, end = pairs(params)
-        search = self.pair_options.search
+        others = partners(pair_key, batch, self.neighbours)
+
+        def pairs(params):
+            """Return codes, and pairs of them at magnitude 1."""
+            start, end = self._codes(params, batch.inputs, others)
+            size = jax.lax.stop_gradient(_magnitude(start))
+            return start, start / size, end / size
+
+        _, *still = pairs(params)
         found = infer_coefficients(
-            search_key, params.prior["operators"], start, end, options=search
-        ).coefficients
+            search_key, params.prior["operators"], *still,
+            options=self.pair_options.search,
+        ).coefficients  # fmt: skip
         value = lambda operators, start, end: pair_objective(
             operators, start, end, found, norm_weight=self.norm_weight
         )[0]
@@ -203,7 +204,7 @@ class ManifoldAutoencoder(Baseline):
             )
             return terms.reconstruction + self.transport_weight * terms.transport, terms
 
-        return objective, lambda params: value(params.prior["operators"], start, end)
+        return objective, lambda params: value(params.prior["operators"], *still)
 
     def after_warm_up(
         self, key: PRNGKeyArray, next_batch: Callable[[int], Batch]
@@ -211,72 +212,36 @@ class ManifoldAutoencoder(Baseline):
         """Return what learns a state's operators from pairs of codes, for `fit`."""
 
         def learn(state: TrainState) -> TrainState:
-            pair_key, fit_key = jax.random.split(key)
-            keys, both = jax.random.split(pair_key, PAIR_BATCHES), []
-            for i, own in enumerate(keys):
+            pair_key, fit_key, search_key = jax.random.split(key, 3)
+            both = []
+            for i, own in enumerate(jax.random.split(pair_key, PAIR_BATCHES)):
                 batch = next_batch(int(state.step) + i)
-                index, ends = partners(own, batch, self.neighbours)
-                ends = batch.inputs[index] if ends is None else ends
-                both.append(
-                    [
-                        apply_encoder(self.networks, state.params.encoder, x)
-                        for x in (jnp.asarray(batch.inputs), ends)
-                    ]
-                )
-            start, end = (jnp.concatenate(column) for column in zip(*both, strict=True))
-            size = _magnitude(start)
+                others = partners(own, batch, self.neighbours)
+                both.append(self._codes(state.params, batch.inputs, others))
+            start, end = map(jnp.concatenate, zip(*both, strict=True))
+            start, end = start / _magnitude(start), end / _magnitude(start)
             fits = [
                 fit_operators(
-                    own, start / size, end / size, num_operators=self.num_operators,
+                    own, start, end, num_operators=self.num_operators,
                     options=self.pair_options,
                 )
                 for own in jax.random.split(fit_key, DRAWS)
             ]  # fmt: skip
-            best = min(fits, key=lambda fit: fit.objective[-50:].mean())
+            operators = min(fits, key=lambda fit: fit.objective[-50:].mean()).operators
             found = infer_coefficients(
-                jax.random.clone(fit_key), best.operators, start / size, end / size,
-                options=self.pair_options.search,
-            )  # fmt: skip
+                search_key, operators, start, end, options=self.pair_options.search
+            )
             spread = jnp.mean(jnp.abs(found.coefficients), axis=0)
-            prior = state.params.prior | {
-                "operators": best.operators, "spread": spread
-            }  # fmt: skip
-            return state.replace(params=state.params._replace(prior=prior))  # type: ignore[attr-defined]
+            learned = {"operators": operators, "spread": spread}
+            params = state.params._replace(prior=state.params.prior | learned)
+            return state.replace(params=params)  # type: ignore[attr-defined]
 
         return learn
 
-
-def partners(
-    key: PRNGKeyArray, batch: Batch, neighbours: int
-) -> tuple[Int[Array, " B"] | None, Float[Array, "B ..."] | None]:
-    """Draw a partner of each example among its nearest, in the space of the data.
-
-    Args:
-        key: Random key of the draw.
-        batch: Examples, with their own anchors if they have any.
-        neighbours: How many count as near.
-
-    Returns:
-        Partners' places in the batch, itself where an example is alone in its class;
-        or None and the partners themselves, if they are examples' own anchors.
-    """
-    inputs = batch.inputs.reshape(len(batch.inputs), -1)
-    if batch.anchors is not None:
-        others = batch.anchors.reshape(*batch.anchors.shape[:2], -1)
-        squared = jnp.sum((others - inputs[:, None]) ** 2, axis=-1)
-    else:
-        squared = jnp.sum((inputs[None] - inputs[:, None]) ** 2, axis=-1)
-        same = batch.labels[:, None] == batch.labels[None]
-        squared = jnp.where(same & ~np.eye(len(inputs), dtype=bool), squared, jnp.inf)
-    order = jnp.argsort(squared, axis=1)
-    ordered = jnp.take_along_axis(squared, order, axis=1)
-    most = jnp.minimum(jnp.sum(jnp.isfinite(ordered), axis=1), neighbours)
-    drawn = jax.random.randint(key, (len(inputs),), 0, jnp.maximum(most, 1))
-    rows = jnp.arange(len(inputs))
-    chosen = order[rows, drawn]
-    if batch.anchors is not None:
-        return None, batch.anchors[rows, chosen]
-    return jnp.where(most > 0, chosen, rows), None
+    def _codes(self, params, *inputs):
+        """Encode several batches of one size at once."""
+        codes = apply_encoder(self.networks, params.encoder, jnp.concatenate(inputs))
+        return jnp.split(codes, len(inputs))
 
 
 def _magnitude(codes):

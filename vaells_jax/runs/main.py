@@ -76,7 +76,9 @@ def run_command(
     root = flags.workdir or pathlib.Path("runs", name)
     models = [flags.model]
     if flags.model == "all":
-        models = [*BASELINES, *(["vaells"] if experiment.has_vaells else [])]
+        models = [*BASELINES, "vaells"]
+        if not experiment.has_vaells:  # log p(x) alone is compared
+            models = [m for m, kind in BASELINES.items() if kind.has_density]
     seeds = flags.seeds
     if seeds is not None and seeds < 1:
         raise ValueError(f"--seeds: wanted at least 1; got {seeds}.")

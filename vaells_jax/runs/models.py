@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from vaells_jax.baselines.base import Baseline
+from vaells_jax.baselines.data_operators import DataOperators
 from vaells_jax.baselines.hyperspherical import Hyperspherical
 from vaells_jax.baselines.manifold_autoencoder import ManifoldAutoencoder
 from vaells_jax.baselines.training import init_state as init_baseline
@@ -40,6 +41,7 @@ BASELINES: dict[str, type[Baseline]] = {
     "hyperspherical": Hyperspherical,
     "vampprior": VampPrior,
     "manifold_autoencoder": ManifoldAutoencoder,
+    "data_operators": DataOperators,
 }
 """Every model but VAELLS, in the figures' order."""
 

@@ -25,6 +25,7 @@ TITLES = {
     "hyperspherical": "spherical VAE",
     "vampprior": "VampPrior",
     "manifold_autoencoder": "Manifold Autoencoder",
+    "data_operators": "operators on data",
     "vaells": "VAELLS",
 }
 

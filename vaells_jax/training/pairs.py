@@ -24,6 +24,7 @@ from vaells_jax.checks import (
     check_number,
 )
 from vaells_jax.inference import CoefficientFit, InferenceOptions, infer_coefficients
+from vaells_jax.model.types import Batch
 from vaells_jax.operators.transport import transport
 from vaells_jax.training.failure import NonFiniteLossError
 from vaells_jax.training.optimizers import AcceptRejectState, accept_reject_descent
@@ -183,6 +184,36 @@ def fit_operators(
                 break
     course = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     return PairFit(operators, **course)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def partners(key: PRNGKeyArray, batch: Batch, neighbours: int) -> Array:
+    """Draw a partner of each example among its nearest, in the space of the data.
+
+    Args:
+        key: Random key of the draw.
+        batch: Examples; their own anchors are the candidates, if they have any, else
+            the batch's other examples of their class.
+        neighbours: How many count as near.
+
+    Returns:
+        Partners, `[B, *x]`; of an example without candidates the example itself.
+    """
+    rows = jnp.arange(len(batch.inputs))
+    candidates = batch.anchors
+    if candidates is None:
+        candidates = jnp.broadcast_to(batch.inputs, (len(rows), *batch.inputs.shape))
+    errors = (candidates - jnp.expand_dims(batch.inputs, 1)) ** 2
+    squared = jnp.sum(errors, axis=tuple(range(2, errors.ndim)))
+    if batch.anchors is None:
+        same = batch.labels[:, None] == batch.labels[None]
+        squared = jnp.where(same & (rows[:, None] != rows[None]), squared, jnp.inf)
+    near = jnp.argsort(squared, axis=1)
+    count = jnp.minimum(jnp.sum(jnp.isfinite(squared), axis=1), neighbours)
+    drawn = jax.random.randint(key, rows.shape, 0, jnp.maximum(count, 1))
+    chosen = candidates[rows, near[rows, drawn]]
+    alone = jnp.expand_dims(count == 0, tuple(range(1, chosen.ndim)))
+    return jnp.where(alone, batch.inputs, chosen)
 
 
 def _descent(options):
