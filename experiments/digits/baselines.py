@@ -15,6 +15,8 @@ from vaells_jax.training.schedule import Schedule
 
 STEPS = {"paper": 5_000, "tuned": 3_000, "quick": 1_500}
 
+WITHOUT = {"data_operators": "it is for vectors; operators on images are 784 x 784."}
+
 
 def settings(model: str, preset: RunConfig) -> BaselineConfig:
     """Return a model's settings for digits, latents as large as VAELLS's.

@@ -131,9 +131,7 @@ def _path_figure(run, trained, latents):
     first, second = np.array(pairs).T
     ends = (trained.encode(data.test.inputs[index]) for index in (first, second))
     paths = _in_plane(data, trained.join(*ends, np.linspace(0.0, 1.0, 200)))
-    return inferred_paths(
-        latents, paths, title=f"Inferred paths ({run.label})"
-    )
+    return inferred_paths(latents, paths, title=f"Inferred paths ({run.label})")
 
 
 def _samples_of_each_anchor(run, trained, anchors):

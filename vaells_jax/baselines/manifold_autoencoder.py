@@ -30,8 +30,8 @@ from vaells_jax.training.pairs import (
 from vaells_jax.training.schedule import Phase
 from vaells_jax.training.step import TrainState
 
-PAIR_BATCHES, DRAWS = 8, 4
-"""Batches whose pairs the first operators are learned from, and dictionaries drawn."""
+PAIR_BATCHES, DRAWS, STEPS = 8, 4, 500
+"""Batches whose pairs make the first operators, dictionaries drawn, steps of each."""
 
 
 class TransportTerms(NamedTuple):
@@ -76,7 +76,9 @@ class ManifoldAutoencoder(Baseline):
     @property
     def pair_options(self) -> PairOptions:
         """Return how operators are learned from the codes of an autoencoder."""
-        return PairOptions(l1_weight=self.l1_weight, norm_weight=self.norm_weight)
+        return PairOptions(
+            STEPS, l1_weight=self.l1_weight, norm_weight=self.norm_weight
+        )
 
     @staticmethod
     def encoder_size(latent_size: int) -> int:
