@@ -129,10 +129,10 @@ class ManifoldAutoencoder(Baseline):
     def draw_prior(self, key: PRNGKeyArray, prior: Any) -> Float[Array, " d"]:
         """Move an example's code by coefficients as large as neighbours'."""
         index_key, key = jax.random.split(key)
-        index = jax.random.randint(index_key, (), 0, len(prior["examples"]))
+        code = jax.random.choice(index_key, prior["examples"])
         drawn = sample_laplace(key, prior["spread"].shape, 1.0)
-        coefficients = drawn.astype(prior["spread"].dtype) * prior["spread"]
-        return transport(prior["operators"], coefficients, prior["examples"][index])
+        coefficients = drawn.astype(code.dtype) * prior["spread"]
+        return transport(prior["operators"], coefficients, code)
 
     def join(
         self,
@@ -155,13 +155,10 @@ class ManifoldAutoencoder(Baseline):
     ) -> optax.GradientTransformation:
         """Move networks by Adam and, after the warm-up, operators where it pays."""
         operators = accept_reject_descent(0.1, self.pair_options.max_rate)
+        operators = idle(operators) if phase == "warm_up" else operators
         labels: Any = {"operators": "operators", "spread": "fixed", "examples": "fixed"}
         return optax.multi_transform(
-            {
-                "networks": adam,
-                "operators": idle(operators) if phase == "warm_up" else operators,
-                "fixed": optax.set_to_zero(),
-            },
+            {"networks": adam, "operators": operators, "fixed": optax.set_to_zero()},
             BaselineParams("networks", "networks", labels),
         )
 
@@ -191,12 +188,10 @@ class ManifoldAutoencoder(Baseline):
             return start, start / size, end / size
 
         _, *still = pairs(params)
-        found = infer_coefficients(
-            search_key, params.prior["operators"], *still,
-            options=self.pair_options.search,
-        ).coefficients  # fmt: skip
+        search, operators = self.pair_options.search, params.prior["operators"]
+        fit = infer_coefficients(search_key, operators, *still, options=search)
         value = lambda operators, start, end: pair_objective(
-            operators, start, end, found, norm_weight=self.norm_weight
+            operators, start, end, fit.coefficients, norm_weight=self.norm_weight
         )[0]
 
         def objective(params):
