@@ -70,7 +70,7 @@ def test_paths_between_points_of_a_circle_stay_on_it(run, circle):
     assert np.median(found.gap / found.distance) < 0.1
     samples = trained.decode(trained.sample_prior(jax.random.key(1), 200))
     off = np.abs(np.linalg.norm(samples, axis=-1) - 1.0)
-    assert np.median(off) < 0.1
+    assert np.median(off) < 0.15  # 0.29 in the disc
     transport = np.array([row["transport"] for row in rows])
     assert np.all(transport[:200] == 0)
     assert 0 < transport[-20:].mean() < 0.01
