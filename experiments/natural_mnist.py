@@ -118,6 +118,7 @@ EXPERIMENT = Experiment(
     measure=measures.measure,
     draw=figures.draw_natural,
     baselines=baselines.settings,
+    without=baselines.WITHOUT,
     compare=figures.compare_natural,
     table=figure_6.run_table,
     published=published,

@@ -85,6 +85,7 @@ EXPERIMENT = Experiment(
     measure=rotation.measure,
     draw=figures.draw_rotated,
     baselines=baselines.settings,
+    without=baselines.WITHOUT,
     compare=figures.compare_rotated,
 )
 

@@ -30,12 +30,19 @@ def test_the_lines_for_ones_own_data_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_tutorial_on_ones_own_data_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("page", "figure"),
+    [("own_data.md", "paths.png"), ("operators_from_pairs.md", "orbits.png")],
+)
+def test_the_tutorials_run(page, figure, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
-    for block in blocks(README.parent / "docs" / "own_data.md"):
-        exec(compile(block, "own_data.md", "exec"), names)
-    assert (tmp_path / "paths.png").exists()
+    for block in blocks(README.parent / "docs" / page):
+        exec(compile(block, page, "exec"), names)
+    assert (tmp_path / figure).exists()
+    if "fit" in names:
+        norms = np.sort(names["fit"].norms[-1])
+        assert norms[1] < 0.05 * norms[2]  # two of the four are left
 
 
 def test_the_lines_for_ones_own_code_run():

@@ -43,6 +43,7 @@ from vaells_jax.trained.baseline import TrainedBaseline
 from vaells_jax.trained.vaells import TrainedVaells
 from vaells_jax.training.fit import fit
 from vaells_jax.training.optimizers import OptimizerOptions
+from vaells_jax.training.pairs import PairFit, PairOptions, fit_operators
 from vaells_jax.training.scale import choose_scale
 from vaells_jax.training.schedule import Schedule
 from vaells_jax.training.step import TrainState, init_state, make_train_step
@@ -59,6 +60,8 @@ __all__ = [
     "Network",
     "Networks",
     "OptimizerOptions",
+    "PairFit",
+    "PairOptions",
     "Params",
     "Schedule",
     "TrainState",
@@ -73,6 +76,7 @@ __all__ = [
     "draw_anchors",
     "encode",
     "fit",
+    "fit_operators",
     "from_arrays",
     "from_equinox",
     "from_nnx",

@@ -11,8 +11,11 @@ from vaells_jax.runs.config import (
     VaellsConfig,
     baseline_config,
 )
+from vaells_jax.training.schedule import Schedule
 
 STEPS = {"paper": 5_000, "tuned": 3_000, "quick": 1_500}
+
+WITHOUT = {"data_operators": "it is for vectors; operators on images are 784 x 784."}
 
 
 def settings(model: str, preset: RunConfig) -> BaselineConfig:
@@ -41,6 +44,12 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
         ),
         evaluation=LikelihoodEvaluation(points=200, samples=500),
     )
+    if model == "manifold_autoencoder":
+        return dataclasses.replace(
+            config,
+            schedule=Schedule(steps, steps // 2, 0, 0),
+            options={"num_operators": preset.model.num_operators, "neighbours": 2},
+        )
     binary = dataclasses.replace(
         config, likelihood=Likelihood("bernoulli"), binarise=True
     )

@@ -1,13 +1,19 @@
 """Settings of the baselines for the swiss roll and the concentric circles."""
 
+import dataclasses
+from typing import Any
+
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.training import BaselineOptions
+from vaells_jax.data.synthetic import LIFTED_DIM
 from vaells_jax.runs.config import (
     BaselineConfig,
     LikelihoodEvaluation,
     RunConfig,
+    VaellsConfig,
     baseline_config,
 )
+from vaells_jax.training.schedule import Schedule
 
 STEPS = {"paper": 10_000, "tuned": 10_000, "quick": 4_000}
 
@@ -21,13 +27,25 @@ LIKELIHOODS = LikelihoodEvaluation(points=200, samples=1_000)
 def settings(model: str, preset: RunConfig) -> BaselineConfig:
     """Return a model's settings: the networks of Table 2, latents in the plane."""
     steps = STEPS.get(preset.preset, preset.schedule.steps)
+    assert isinstance(preset, VaellsConfig)
+    own: dict[str, Any] = {}
+    options: dict[str, int | float | str] = {}
+    if model == "vampprior":
+        options = {"num_components": 100}
+    if model in ("manifold_autoencoder", "data_operators"):
+        options = {"num_operators": preset.model.num_operators}
+        own["schedule"] = Schedule(steps, steps // 2, 0, 0)
+        # Of few examples even the nearest are far away.
+        if model == "data_operators":
+            own["schedule"] = Schedule(steps, 0, 0, 0)
+            own["latent_size"] = LIFTED_DIM
+        own["data"] = dataclasses.replace(preset.data, batch_size=200)
     return baseline_config(
         model,
         preset,
         steps,
-        latent_size=2,
         likelihood=Likelihood("gaussian", LIKELIHOOD_STD),
-        options={"num_components": 100} if model == "vampprior" else {},
+        options=options,
         optimizer=BaselineOptions(
             rate=1e-3,
             warm_up_steps=steps // 5,
@@ -35,4 +53,5 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
             decay_steps=steps // 3,
         ),
         evaluation=LIKELIHOODS,
+        **{"latent_size": 2} | own,
     )

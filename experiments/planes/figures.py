@@ -37,7 +37,7 @@ def draw(value_name: str, run: Run) -> dict[str, Any]:
         run: A trained run.
     """
     data, trained = run.data.source, with_wide_prior(run)
-    latents = np.asarray(trained.encode(data.test.inputs))
+    latents = _in_plane(data, trained.encode(data.test.inputs))
     panels = {"ground truth": np.asarray(data.test.latents), "encoded": latents}
     figures = {
         "embedding": embeddings(
@@ -72,12 +72,20 @@ def compare(figure: str, value_name: str, runs: list[Run]) -> dict[str, Any]:
     data = runs[0].data.source
     panels = {"ground truth": np.asarray(data.test.latents)}
     for run in runs:
-        panels[run.title] = np.asarray(run.trained.encode(data.test.inputs))
+        panels[run.title] = _in_plane(data, run.trained.encode(data.test.inputs))
     title = f"{figure}: test points ({runs[0].setting})"
     values = _values(data, value_name)
     return {
         "embeddings": embeddings(panels, values, title=title, value_name=value_name)
     }
+
+
+def _in_plane(data, latents):
+    """Return latents, where they are data their least-squares place in the plane."""
+    latents = np.asarray(latents)
+    if latents.shape[-1] == 2:
+        return latents
+    return latents @ np.linalg.pinv(np.asarray(data.lift)).T
 
 
 def _values(data, value_name):
@@ -121,10 +129,9 @@ def _path_figure(run, trained, latents):
             low, high = ((0.1, 0.5), (0.75, 0.4))[len(pairs)]
         pairs.append([order[int(low * len(order))], order[int(high * len(order))]])
     first, second = np.array(pairs).T
-    paths = trained.join(latents[first], latents[second], np.linspace(0.0, 1.0, 200))
-    return inferred_paths(
-        latents, np.asarray(paths), title=f"Inferred paths ({run.label})"
-    )
+    ends = (trained.encode(data.test.inputs[index]) for index in (first, second))
+    paths = _in_plane(data, trained.join(*ends, np.linspace(0.0, 1.0, 200)))
+    return inferred_paths(latents, paths, title=f"Inferred paths ({run.label})")
 
 
 def _samples_of_each_anchor(run, trained, anchors):

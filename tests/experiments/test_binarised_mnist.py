@@ -45,7 +45,8 @@ def test_schedules_are_the_authors_cut_to_the_presets():
     assert not binarised_mnist.EXPERIMENT.has_vaells
     for name, preset in binarised_mnist.EXPERIMENT.presets.items():
         steps = binarised_mnist.STEPS[name]
-        for model in BASELINES:
+        for model, kind in BASELINES.items():
+            assert kind.has_density != (model in binarised_mnist.EXPERIMENT.without)
             config = binarised_mnist.settings(model, preset)
             assert config.schedule.steps == steps
             assert config.binarise

@@ -11,6 +11,7 @@ import pytest
 
 from experiments import natural_mnist, swiss_roll
 from tests.runs.conftest import command
+from vaells_jax.baselines import manifold_autoencoder
 from vaells_jax.runs.main import main
 from vaells_jax.runs.models import BASELINES
 from vaells_jax.runs.records import merit
@@ -32,7 +33,7 @@ def measure(run):
 PLAIN = dataclasses.replace(
     swiss_roll.EXPERIMENT, measure=measure, draw=picture, compare=picture
 )
-SHORT = {"schedule.steps": 2, "log.save_every": 2}
+SHORT = {"schedule.steps": 2, "schedule.warm_up_steps": 0, "log.save_every": 2}
 
 
 def read(folder):
@@ -43,7 +44,19 @@ def names(folder):
     return {p.name for p in folder.iterdir() if not p.name.startswith(".")}
 
 
-def test_all_models_of_two_seeds_side_by_side(tmp_path, capsys):
+@pytest.fixture
+def few_pairs(monkeypatch):
+    monkeypatch.setattr(manifold_autoencoder, "DRAWS", 1)
+    monkeypatch.setattr(manifold_autoencoder, "STEPS", 2)
+
+
+def test_models_that_make_no_sense_are_refused_by_name(tmp_path, capsys):
+    asked = ("--model=data_operators",)
+    assert command(tmp_path, *asked, experiment=natural_mnist.EXPERIMENT) == 2
+    assert "--model data_operators: it is for vectors" in capsys.readouterr().err
+
+
+def test_all_models_of_two_seeds_side_by_side(tmp_path, capsys, few_pairs):
     seeds = ("--seed=3", "--seeds=2", "--model=all")
     assert command(tmp_path, *seeds, experiment=PLAIN, **SHORT) == 0
     models = {*BASELINES, "vaells"}

@@ -33,7 +33,7 @@ def data():
 def test_every_role_has_a_key_of_its_own():
     of_seed = lambda seed: [jax.random.key_data(k).tobytes() for k in run_keys(seed)]
     keys = [key for seed in range(20) for key in of_seed(seed)]
-    assert len(set(keys)) == len(keys) == 20 * 7
+    assert len(set(keys)) == len(keys) == 20 * 8
     assert of_seed(4) == of_seed(4)
 
 

@@ -7,15 +7,20 @@ its posterior and its prior are.
 
 import abc
 import dataclasses
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.checks import check_fields
 from vaells_jax.evaluation.structure import straight_line
+from vaells_jax.model.types import Batch
 from vaells_jax.networks.contract import Networks, PyTree
+from vaells_jax.training.schedule import Phase
+from vaells_jax.training.step import TrainState
 
 Posterior = Any
 """A posterior's parameters, whatever a model makes of its encoder's outputs."""
@@ -43,11 +48,13 @@ class Baseline(abc.ABC):
         networks: Encoder, to `encoder_size(latent_size)` features, and decoder.
         latent_size: Entries of a latent.
         likelihood: What the decoder's outputs mean.
+        has_density: Whether there are log p(z) and log q(z|x), so that log p(x) is.
     """
 
     networks: Networks
     latent_size: int
     likelihood: Likelihood = Likelihood()
+    has_density: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Raise a ValueError for a field that is not of its kind."""
@@ -108,5 +115,38 @@ class Baseline(abc.ABC):
         ends: Float[Array, "P d"],
         times: Float[Array, " T"],
     ) -> Float[Array, "P T d"]:
-        """Join pairs of latents."""
+        """Join pairs of latents; `join` is for paths that are learned."""
         return jnp.asarray(straight_line(starts, ends, times))
+
+    def join(
+        self,
+        params: BaselineParams,
+        starts: Float[Array, "P d"],
+        ends: Float[Array, "P d"],
+        times: Float[Array, " T"],
+    ) -> Float[Array, "P T d"]:
+        """Join pairs of latents by what was learned; here as `path` does."""
+        return self.path(starts, ends, times)
+
+    def optimizer(
+        self, adam: optax.GradientTransformation, phase: Phase
+    ) -> optax.GradientTransformation:
+        """Return what moves the parameters in a phase; here Adam moves all."""
+        return adam
+
+    def objectives(
+        self, params: BaselineParams, key: PRNGKeyArray, batch: Batch, phase: Phase
+    ) -> tuple[Callable, Callable] | None:
+        """Return a batch's own objective, where it is not the bound on log p(x).
+
+        Returns:
+            A function of the parameters to the loss and its terms, and one to the part
+            that steps on operators must lower; or None for the bound.
+        """
+        return None
+
+    def after_warm_up(
+        self, key: PRNGKeyArray, next_batch: Callable[[int], Batch]
+    ) -> Callable[[TrainState], TrainState] | None:
+        """Return what changes a state once the schedule's warm-up is over, or None."""
+        return None

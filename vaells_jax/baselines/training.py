@@ -2,17 +2,19 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from vaells_jax.baselines.base import Baseline
+from vaells_jax.baselines.base import Baseline, BaselineParams
 from vaells_jax.baselines.elbo import init_params, negative_elbo
 from vaells_jax.checks import check_examples, check_key, check_kind
 from vaells_jax.model.types import Batch
 from vaells_jax.training.optimizers import check_rates, with_ramp
+from vaells_jax.training.schedule import Phase
 from vaells_jax.training.step import TrainState, TrainStep
 
 
@@ -77,17 +79,20 @@ def init_state(
     return TrainState(
         step=jnp.asarray(0, jnp.int32),
         params=params,
-        opt_state=_optimizer(options).init(params),
+        opt_state=_optimizer(options, model, "joint").init(params),
     )
 
 
 @functools.lru_cache(maxsize=64)
-def make_step(model: Baseline, options: BaselineOptions) -> TrainStep:
+def make_step(
+    model: Baseline, options: BaselineOptions, phase: Phase = "joint"
+) -> TrainStep:
     """Build the step `(state, key, batch) -> (state, metrics)`, compiled once.
 
     Args:
         model: The static part of the model.
         options: The optimiser's.
+        phase: "joint", or "warm_up" for a model that has one.
 
     Returns:
         A jitted function that donates its state; metrics are scalars in nats.
@@ -96,29 +101,48 @@ def make_step(model: Baseline, options: BaselineOptions) -> TrainStep:
         ValueError: If an argument is not of its kind.
     """
     check_kind(model=(model, Baseline), options=(options, BaselineOptions))
-    transform = _optimizer(options)
+    transform = _optimizer(options, model, phase)
 
     def step(state: TrainState, key: PRNGKeyArray, batch: Batch):
         key = jax.random.fold_in(key, state.step)
         weight = divergence_weight(state.step, options)
-        objective = lambda params: negative_elbo(
-            params, key, batch.inputs, model=model, divergence_weight=weight
+        objective, of_operators = objectives(
+            state.params, key, batch, model=model, phase=phase, divergence_weight=weight
         )
         (total, terms), grads = jax.value_and_grad(objective, has_aux=True)(
             state.params
         )
-        updates, opt_state = transform.update(grads, state.opt_state, state.params)
+        updates, opt_state = transform.update(
+            grads, state.opt_state, state.params, objective=of_operators
+        )
         params = optax.apply_updates(state.params, updates)
         metrics = {
             "loss": total,
             **terms._asdict(),
-            "negative_elbo": terms.reconstruction + terms.divergence,
             "gradient_norm": optax.tree.norm(grads),
         }
+        if model.has_density:
+            metrics["negative_elbo"] = sum(terms)
         new = state.replace(step=state.step + 1, params=params, opt_state=opt_state)  # type: ignore[attr-defined]
         return new, metrics
 
     return jax.jit(step, donate_argnums=0)
+
+
+def objectives(
+    params: BaselineParams,
+    key: PRNGKeyArray,
+    batch: Batch,
+    *,
+    model: Baseline,
+    phase: Phase = "joint",
+    divergence_weight: Float[Array, ""] | float = 1.0,
+) -> tuple[Callable, Callable | None]:
+    """Return `Baseline.objectives`, or the negative bound where there are none."""
+    bound = lambda params: negative_elbo(
+        params, key, batch.inputs, model=model, divergence_weight=divergence_weight
+    )
+    return model.objectives(params, key, batch, phase) or (bound, None)
 
 
 def divergence_weight(step: Array, options: BaselineOptions) -> Float[Array, ""]:
@@ -141,10 +165,12 @@ def _rate(options: BaselineOptions) -> optax.ScalarOrSchedule:
     return rate
 
 
-def _optimizer(options: BaselineOptions) -> optax.GradientTransformation:
+def _optimizer(
+    options: BaselineOptions, model: Baseline, phase: Phase
+) -> optax.GradientTransformationExtraArgs:
     adam = optax.adam(_rate(options), b1=options.beta1, b2=options.beta2)
-    if not options.normalise_gradients:
-        return adam
-    unit = lambda g: g / (jnp.sqrt(jnp.sum(g**2)) + 1e-7)
-    scale = optax.stateless(lambda grads, params: jax.tree.map(unit, grads))
-    return optax.chain(scale, adam)
+    if options.normalise_gradients:
+        unit = lambda g: g / (jnp.sqrt(jnp.sum(g**2)) + 1e-7)
+        scale = optax.stateless(lambda grads, params: jax.tree.map(unit, grads))
+        adam = optax.chain(scale, adam)
+    return optax.with_extra_args_support(model.optimizer(adam, phase))

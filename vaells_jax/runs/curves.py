@@ -28,8 +28,9 @@ OPERATOR_CURVES = {
 BASELINE_CURVES = {
     "reconstruction [nats]": "reconstruction",
     "divergence [nats]": "divergence",
+    "transport objective": "transport",
 }
-"""What every step of a baseline logs, by its title."""
+"""What steps of a baseline log, by its title: those of them that it has."""
 
 
 def training_figures(run: Run) -> dict[str, Any]:
@@ -46,8 +47,13 @@ def training_figures(run: Run) -> dict[str, Any]:
     held = [column(watched, name) for name in ("step", "validation")]
     validation = {"objective [nats]": held} if watched else {}
     if not run.is_vaells:
-        curves = {title: column(lines, key) for title, key in BASELINE_CURVES.items()}
-        title = f"Bound on log p(x) ({run.label})"
+        curves = {
+            title: column(lines, key)
+            for title, key in BASELINE_CURVES.items()
+            if lines and key in lines[0]
+        }
+        name = "Bound on log p(x)" if run.trained.has_density else "Objective"
+        title = f"{name} ({run.label})"
         return {
             "loss": training_curves(
                 column(lines, "step"), curves, title=title, validation=validation

@@ -33,6 +33,7 @@ class Experiment:
         measure: Measures a trained run of any model.
         draw: Draws a trained run of any model: figures by name.
         baselines: The settings of a baseline under a preset; None where there are none.
+        without: Baselines that make no sense here, and why.
         compare: Draws trained runs of several models side by side.
         watch: Measures a run at each checkpoint, for `watched.jsonl`; or None.
         table: Does the rows of the paper's table; or None.
@@ -49,6 +50,7 @@ class Experiment:
     measure: Callable[[Run], Merits]
     draw: Callable[[Run], dict[str, Any]] = no_figures
     baselines: Callable[[str, RunConfig], BaselineConfig] | None = None
+    without: Mapping[str, str] = dataclasses.field(default_factory=dict)
     compare: Callable[[list[Run]], dict[str, Any]] = no_figures
     watch: Callable[[Run], dict[str, float]] | None = None
     table: Callable[..., None] | None = None

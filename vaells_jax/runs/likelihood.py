@@ -43,11 +43,12 @@ def marginal_likelihood(
         labels: Their classes, where log p(x | label) is asked for.
 
     Returns:
-        `log_marginal_likelihood`, or nothing where no points are asked for or the
-        anchors are the examples' own, so that there is no p(x).
+        `log_marginal_likelihood`, or nothing where no points are asked for or there is
+        no p(x): of a model without densities, or where anchors are the examples' own.
     """
     config, asked = run.config, run.config.evaluation
-    if asked.points == 0 or (run.is_vaells and run.data.anchors is None):
+    without = run.is_vaells and run.data.anchors is None
+    if asked.points == 0 or without or not run.trained.has_density:
         return {}
     inputs = inputs[: asked.points]
     labels = None if labels is None else labels[: asked.points]

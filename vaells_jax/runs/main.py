@@ -76,7 +76,10 @@ def run_command(
     root = flags.workdir or pathlib.Path("runs", name)
     models = [flags.model]
     if flags.model == "all":
-        models = [*BASELINES, *(["vaells"] if experiment.has_vaells else [])]
+        models = [model for model in BASELINES if model not in experiment.without]
+        models += ["vaells"] if experiment.has_vaells else []
+    elif flags.model in experiment.without:
+        raise ValueError(f"--model {flags.model}: {experiment.without[flags.model]}")
     seeds = flags.seeds
     if seeds is not None and seeds < 1:
         raise ValueError(f"--seeds: wanted at least 1; got {seeds}.")

@@ -13,10 +13,12 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from vaells_jax.baselines.base import Baseline
-from vaells_jax.baselines.elbo import negative_elbo
+from vaells_jax.baselines.data_operators import DataOperators
 from vaells_jax.baselines.hyperspherical import Hyperspherical
+from vaells_jax.baselines.manifold_autoencoder import ManifoldAutoencoder
 from vaells_jax.baselines.training import init_state as init_baseline
 from vaells_jax.baselines.training import make_step as make_baseline_step
+from vaells_jax.baselines.training import objectives
 from vaells_jax.baselines.vae import Vae
 from vaells_jax.baselines.vamp_prior import VampPrior
 from vaells_jax.model.objective import loss
@@ -26,7 +28,7 @@ from vaells_jax.model.types import Batch
 from vaells_jax.networks.contract import Networks
 from vaells_jax.networks.stock import make_networks, standardised
 from vaells_jax.runs.config import BaselineConfig, RunConfig, VaellsConfig
-from vaells_jax.runs.run import RunData
+from vaells_jax.runs.run import RunData, run_keys
 from vaells_jax.trained.base import TrainedModel
 from vaells_jax.trained.baseline import TrainedBaseline
 from vaells_jax.trained.vaells import TrainedVaells
@@ -38,6 +40,8 @@ BASELINES: dict[str, type[Baseline]] = {
     "vae": Vae,
     "hyperspherical": Hyperspherical,
     "vampprior": VampPrior,
+    "manifold_autoencoder": ManifoldAutoencoder,
+    "data_operators": DataOperators,
 }
 """Every model but VAELLS, in the figures' order."""
 
@@ -125,11 +129,11 @@ def _baseline_recipe(config, data, networks):
         lambda key: init_baseline(
             key, data.inputs, model=model, options=config.optimizer
         ),
-        lambda phase: make_baseline_step(model, config.optimizer),
-        None,
+        lambda phase: make_baseline_step(model, config.optimizer, phase),
+        model.after_warm_up(run_keys(config.seed).pairs, data.next_batch),
         lambda state, batch: _baseline_loss(
-            state.params, jax.random.key(0), batch.inputs, model=model
-        )[0],
+            state.params, jax.random.key(0), batch, model=model
+        ),
         lambda state: TrainedBaseline(model, state.params),
     )
 
@@ -139,7 +143,9 @@ def _vaells_loss(params, key, batch, *, model, weights):
     return loss(params, key, batch, model=model, weights=weights)[0]
 
 
-_baseline_loss = jax.jit(negative_elbo, static_argnames="model")
+@functools.partial(jax.jit, static_argnames="model")
+def _baseline_loss(params, key, batch, *, model):
+    return objectives(params, key, batch, model=model)[0](params)[0]
 
 
 def vaells(

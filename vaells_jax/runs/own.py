@@ -150,6 +150,7 @@ def own_experiment(
         measure=measure,
         draw=draw,
         baselines=baseline_settings,
+        without={"data_operators": "fit_operators learns operators on data alone."},
         networks=networks,
         command=command,
     )
@@ -216,6 +217,10 @@ def baseline_settings(model: str, preset: RunConfig) -> BaselineConfig:
         raise ValueError(f"model: own networks are for vaells; got {model!r}.")
     steps, size = preset.schedule.steps, preset.model.latent_size
     options: dict[str, int | float | str] = {}
+    own: dict[str, Any] = {}
+    if model == "manifold_autoencoder":
+        options = {"num_operators": preset.model.num_operators}
+        own = {"schedule": Schedule(steps, steps // 2, 0, 0)}
     if model == "vampprior":
         options = {"num_components": min(50, preset.data.batch_size)}
     return baseline_config(
@@ -228,6 +233,7 @@ def baseline_settings(model: str, preset: RunConfig) -> BaselineConfig:
         options=options,
         optimizer=BaselineOptions(rate=1e-3, ramp_steps=100, warm_up_steps=steps // 5),
         evaluation=LikelihoodEvaluation(points=100, samples=200),
+        **own,
     )
 
 

@@ -24,6 +24,8 @@ TITLES = {
     "vae": "VAE",
     "hyperspherical": "spherical VAE",
     "vampprior": "VampPrior",
+    "manifold_autoencoder": "Manifold Autoencoder",
+    "data_operators": "operators on data",
     "vaells": "VAELLS",
 }
 
@@ -39,6 +41,7 @@ class RunKeys(NamedTuple):
         start: Of the first parameters.
         steps: Of the training steps.
         evaluation: Of measurements and figures.
+        pairs: Of operators that are learned from pairs of codes.
     """
 
     data: PRNGKeyArray
@@ -48,6 +51,7 @@ class RunKeys(NamedTuple):
     start: PRNGKeyArray
     steps: PRNGKeyArray
     evaluation: PRNGKeyArray
+    pairs: PRNGKeyArray
 
 
 def run_keys(seed: int) -> RunKeys:

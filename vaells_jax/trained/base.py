@@ -56,6 +56,11 @@ class TrainedModel(abc.ABC):
     params: Any
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict, kw_only=True)
 
+    @property
+    def has_density(self) -> bool:
+        """Return whether the model has log p(x)."""
+        return True
+
     @abc.abstractmethod
     def encode(self, inputs: Points) -> Float[Array, "n d"]:
         """Return the centre of each data point's posterior."""

@@ -51,6 +51,11 @@ class TrainedBaseline(TrainedModel):
         spread = as_number("spread", self.spread, strict=True)
         object.__setattr__(self, "spread", spread)
 
+    @property
+    def has_density(self) -> bool:
+        """Return whether the model has log p(x)."""
+        return self.model.has_density
+
     def encode(self, inputs: Points) -> Array:
         """Return the centre of each data point's posterior, `[n, d]`."""
         check_examples("inputs", inputs)
@@ -95,7 +100,8 @@ class TrainedBaseline(TrainedModel):
         check_pairs(starts, ends, self.model.latent_size)
         times = check_times(times)
         starts, ends = jnp.asarray(starts), jnp.asarray(ends)
-        return self.model.path(starts, ends, jnp.asarray(times, starts.dtype))
+        times = jnp.asarray(times, starts.dtype)
+        return self.model.join(self.params, starts, ends, times)
 
     def widened(self) -> "TrainedBaseline":
         """Return the model with samples three times as far from their centre."""

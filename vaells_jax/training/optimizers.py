@@ -167,7 +167,7 @@ def make_optimizer(
         ),
     }
     transforms = {
-        name: group if name in _ACTIVE[phase] else _idle(group)
+        name: group if name in _ACTIVE[phase] else idle(group)
         for name, group in groups.items()
     }
     transforms["fixed"] = optax.set_to_zero()
@@ -214,7 +214,9 @@ def is_active(phase: Phase) -> tuple[bool, ...]:
     return tuple(label in _ACTIVE[phase] for label in PARAM_LABELS)
 
 
-def _idle(group):
+def idle(
+    group: optax.GradientTransformation,
+) -> optax.GradientTransformationExtraArgs:
     """Keep a group's state and move nothing."""
 
     def update(updates, state, params=None, **extra):
