@@ -1,9 +1,8 @@
 """Settings of the baselines for digits, natural and rotated."""
 
-import dataclasses
-
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.training import BaselineOptions
+from vaells_jax.networks.stock import NetworkName
 from vaells_jax.runs.config import (
     BaselineConfig,
     LikelihoodEvaluation,
@@ -11,8 +10,20 @@ from vaells_jax.runs.config import (
     VaellsConfig,
     baseline_config,
 )
+from vaells_jax.runs.models import BASELINES
 
 STEPS = {"paper": 5_000, "tuned": 3_000, "quick": 1_500}
+
+NETWORKS: dict[str, NetworkName] = {
+    "hyperspherical": "plain",
+    "delta": "plain",
+    "vampprior": "logits_dense",
+}
+"""Of the models on binary pixels; the others have Table 5's, and grey values."""
+
+OPTIONS: dict[str, dict[str, int | float | str]] = {
+    "vampprior": {"num_components": 50, "pseudo_inputs": "images"}
+}
 
 
 def settings(model: str, preset: RunConfig) -> BaselineConfig:
@@ -20,38 +31,28 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
 
     As in the paper: the VAE has Table 5's networks and grey values, VampPrior the same
     with a dense layer before the sigmoid, the hyperspherical VAE its authors' networks,
-    both on binary pixels drawn anew in every step. VampPrior has 50 pseudo-inputs, not
-    500: each is a pass through the convolutional encoder in every step.
+    both on binary pixels drawn anew in every step; so has the Delta-VAE. VampPrior has
+    50 pseudo-inputs, not 500: each is a pass through the convolutional encoder in every
+    step.
     """
     assert isinstance(preset, VaellsConfig)
     steps = STEPS.get(preset.preset, preset.schedule.steps)
-    latent_size = preset.model.latent_size
-    config = baseline_config(
+    binary = model in NETWORKS
+    likelihood = Likelihood("gaussian", preset.weights.reconstruction**-0.5)
+    return baseline_config(
         model,
         preset,
         steps,
-        latent_size=latent_size,
-        networks="convolutional",
-        likelihood=Likelihood("gaussian", preset.weights.reconstruction**-0.5),
+        latent_size=preset.model.latent_size + BASELINES[model].extra_entries,
+        networks=NETWORKS.get(model, "convolutional"),
+        likelihood=Likelihood("bernoulli") if binary else likelihood,
+        binarise=binary,
+        options=OPTIONS.get(model, {}),
         optimizer=BaselineOptions(
             rate=1e-3,
             # From the first step on this rate is the end of Table 5's sigmoid.
-            ramp_steps=100 if model == "vae" else 0,
+            ramp_steps=0 if binary else 100,
             warm_up_steps=steps // 5,
         ),
         evaluation=LikelihoodEvaluation(points=200, samples=500),
     )
-    binary = dataclasses.replace(
-        config, likelihood=Likelihood("bernoulli"), binarise=True
-    )
-    if model == "hyperspherical":
-        return dataclasses.replace(
-            binary, networks="plain", latent_size=latent_size + 1
-        )
-    if model == "vampprior":
-        options: dict[str, int | float | str] = {
-            "num_components": 50,
-            "pseudo_inputs": "images",
-        }
-        return dataclasses.replace(binary, networks="logits_dense", options=options)
-    return config

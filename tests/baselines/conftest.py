@@ -2,6 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vaells_jax.baselines.delta_vae import DeltaVae
 from vaells_jax.baselines.hyperspherical import Hyperspherical
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.vae import Vae
@@ -11,6 +12,7 @@ from vaells_jax.networks.stock import dense_networks
 KINDS = {
     "vae": (Vae, {}),
     "hyperspherical": (Hyperspherical, {}),
+    "delta": (DeltaVae, {}),
     "vampprior": (VampPrior, {"num_components": 3}),
 }
 

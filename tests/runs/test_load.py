@@ -15,7 +15,7 @@ from vaells_jax import dense_networks
 from vaells_jax.runs.config import baseline_config, with_settings
 from vaells_jax.runs.folder import BEST, CHECKPOINTS, claim, make_record
 from vaells_jax.runs.load import load_run
-from vaells_jax.runs.models import recipe
+from vaells_jax.runs.models import BASELINES, recipe
 from vaells_jax.runs.run import RunData
 from vaells_jax.trained.base import named_arrays
 from vaells_jax.trained.vaells import TrainedVaells
@@ -110,7 +110,7 @@ def test_numpy_alone_encodes_with_an_exported_model(finished, tmp_path):
     np.testing.assert_allclose(trained.encode(inputs), latents, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", ["vae", "hyperspherical", "vampprior"])
+@pytest.mark.parametrize("model", BASELINES)
 def test_every_baseline_is_read(model, data, config, tmp_path):
     options = {"num_components": 3} if model == "vampprior" else {}
     wanted = saved(tmp_path, data, baseline_config(model, config, 9, options=options))

@@ -7,7 +7,7 @@ its posterior and its prior are.
 
 import abc
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -45,6 +45,9 @@ class Baseline(abc.ABC):
         likelihood: What the decoder's outputs mean.
     """
 
+    extra_entries: ClassVar[int] = 0
+    """Entries of a latent beyond its degrees of freedom, 1 on a sphere."""
+
     networks: Networks
     latent_size: int
     likelihood: Likelihood = Likelihood()
@@ -74,7 +77,7 @@ class Baseline(abc.ABC):
     def log_posterior(
         self, z: Float[Array, " d"], posterior: Posterior
     ) -> Float[Array, ""]:
-        """Return log q(z|x) in nats."""
+        """Return log q(z|x) in nats, or the density of what `propose` draws."""
 
     @abc.abstractmethod
     def log_prior(self, z: Float[Array, " d"], prior: Any) -> Float[Array, ""]:
@@ -83,6 +86,14 @@ class Baseline(abc.ABC):
     @abc.abstractmethod
     def draw_prior(self, key: PRNGKeyArray, prior: Any) -> Float[Array, " d"]:
         """Draw a latent from the prior."""
+
+    def propose(self, key: PRNGKeyArray, posterior: Posterior) -> Float[Array, " d"]:
+        """Draw an importance sample, of density `log_posterior`."""
+        return self.draw(key, posterior)
+
+    def decoder_inputs(self, z: Float[Array, " d"]) -> Float[Array, " f"]:
+        """Return what the decoder is given of a latent."""
+        return z
 
     def divergence(
         self, z: Float[Array, " d"], posterior: Posterior, prior: Any

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from vaells_jax.baselines.base import Baseline
+from vaells_jax.baselines.delta_vae import DeltaVae
 from vaells_jax.baselines.elbo import negative_elbo
 from vaells_jax.baselines.hyperspherical import Hyperspherical
 from vaells_jax.baselines.training import init_state as init_baseline
@@ -37,6 +38,7 @@ from vaells_jax.training.step import TrainState, init_state, make_train_step
 BASELINES: dict[str, type[Baseline]] = {
     "vae": Vae,
     "hyperspherical": Hyperspherical,
+    "delta": DeltaVae,
     "vampprior": VampPrior,
 }
 """Every model but VAELLS, in the figures' order."""

@@ -23,6 +23,7 @@ ConfigT = TypeVar("ConfigT", bound=RunConfig)
 TITLES = {
     "vae": "VAE",
     "hyperspherical": "spherical VAE",
+    "delta": "Delta-VAE",
     "vampprior": "VampPrior",
     "vaells": "VAELLS",
 }
