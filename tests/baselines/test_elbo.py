@@ -84,7 +84,7 @@ def test_importance_estimate_of_a_linear_gaussian_model(points, dtype):
     assert np.all(few.log_likelihood.reshape(200, -1).mean(axis=0) < wanted)
 
 
-@pytest.mark.parametrize("name", ["hyperspherical", "delta", "vampprior"])
+@pytest.mark.parametrize("name", ["hyperspherical", "delta", "lie", "vampprior"])
 def test_importance_estimate_against_quadrature(name, points):
     # log p(x) = log int p(x|z) p(z) dz over the circle, or over the plane.
     model = tiny_baseline(name)

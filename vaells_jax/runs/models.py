@@ -16,6 +16,7 @@ from vaells_jax.baselines.base import Baseline
 from vaells_jax.baselines.delta_vae import DeltaVae
 from vaells_jax.baselines.elbo import negative_elbo
 from vaells_jax.baselines.hyperspherical import Hyperspherical
+from vaells_jax.baselines.lie_vae import LieVae
 from vaells_jax.baselines.training import init_state as init_baseline
 from vaells_jax.baselines.training import make_step as make_baseline_step
 from vaells_jax.baselines.vae import Vae
@@ -39,6 +40,7 @@ BASELINES: dict[str, type[Baseline]] = {
     "vae": Vae,
     "hyperspherical": Hyperspherical,
     "delta": DeltaVae,
+    "lie": LieVae,
     "vampprior": VampPrior,
 }
 """Every model but VAELLS, in the figures' order."""

@@ -24,6 +24,7 @@ TITLES = {
     "vae": "VAE",
     "hyperspherical": "spherical VAE",
     "delta": "Delta-VAE",
+    "lie": "Lie VAE",
     "vampprior": "VampPrior",
     "vaells": "VAELLS",
 }
