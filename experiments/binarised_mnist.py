@@ -28,6 +28,7 @@ from vaells_jax.runs.curves import training_figures
 from vaells_jax.runs.experiment import Experiment, Merits
 from vaells_jax.runs.likelihood import marginal_likelihood
 from vaells_jax.runs.main import main
+from vaells_jax.runs.models import BASELINES
 from vaells_jax.runs.records import MetricsLog, merit
 from vaells_jax.runs.run import Run
 from vaells_jax.training.schedule import Schedule
@@ -47,11 +48,11 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
 
     VAE and VampPrior: Tomczak and Welling's gated 300-300 networks, 40 latents, rate
     5e-4 after normalised gradients, the divergence warmed up over 100 epochs of theirs
-    (a fifth of a shortened run). Hyperspherical: Davidson et al.'s 256-128 ReLU
+    (a fifth of a shortened run). On manifolds: Davidson et al.'s 256-128 ReLU
     networks, a 10-sphere, rate 1e-3.
     """
     steps = preset.schedule.steps
-    spherical = model == "hyperspherical"
+    spherical = BASELINES[model].extra_entries > 0
     return baseline_config(
         model,
         preset,

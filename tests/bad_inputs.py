@@ -18,7 +18,9 @@ import vaells_jax as vj
 from vaells_jax.baselines import iwae
 from vaells_jax.baselines import training as baseline_training
 from vaells_jax.baselines.base import BaselineParams
+from vaells_jax.baselines.delta_vae import DeltaVae
 from vaells_jax.baselines.hyperspherical import Hyperspherical
+from vaells_jax.baselines.lie_vae import LieVae
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.training import BaselineOptions
 from vaells_jax.baselines.vae import Vae
@@ -585,6 +587,25 @@ def measures() -> dict[str, tuple[Callable, dict[str, Any]]]:
         ),
         "Hyperspherical": (
             lambda **k: Hyperspherical(networks, **k), {"latent_size": (1, *COUNTS)}
+        ),
+        "DeltaVae": (
+            lambda **k: DeltaVae(networks, **{"latent_size": 3, **k}),
+            {"latent_size": (1, *COUNTS), "manifold": ("bottle", None),
+             "steps": COUNTS},
+        ),
+        "DeltaVae, torus": (
+            lambda **k: DeltaVae(networks, **k, manifold="torus"), {"latent_size": (3,)}
+        ),
+        "DeltaVae, rotations": (
+            lambda **k: DeltaVae(networks, **k, manifold="rotations"),
+            {"latent_size": (9,)},
+        ),
+        "LieVae": (
+            lambda **k: LieVae(networks, **{"latent_size": 3, **k}),
+            {"latent_size": (1, *COUNTS), "group": ("SE3", None), "degrees": COUNTS},
+        ),
+        "LieVae, rotations": (
+            lambda **k: LieVae(networks, **k, group="SO3"), {"latent_size": (5,)}
         ),
         "VampPrior": (
             lambda **k: VampPrior(networks, 3, **k),

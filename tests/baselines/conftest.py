@@ -2,7 +2,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vaells_jax.baselines.delta_vae import DeltaVae
 from vaells_jax.baselines.hyperspherical import Hyperspherical
+from vaells_jax.baselines.lie_vae import LieVae
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.vae import Vae
 from vaells_jax.baselines.vamp_prior import VampPrior
@@ -11,6 +13,8 @@ from vaells_jax.networks.stock import dense_networks
 KINDS = {
     "vae": (Vae, {}),
     "hyperspherical": (Hyperspherical, {}),
+    "delta": (DeltaVae, {}),
+    "lie": (LieVae, {}),
     "vampprior": (VampPrior, {"num_components": 3}),
 }
 

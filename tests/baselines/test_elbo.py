@@ -84,15 +84,18 @@ def test_importance_estimate_of_a_linear_gaussian_model(points, dtype):
     assert np.all(few.log_likelihood.reshape(200, -1).mean(axis=0) < wanted)
 
 
-@pytest.mark.parametrize("name", ["hyperspherical", "vampprior"])
+@pytest.mark.parametrize("name", ["hyperspherical", "delta", "lie", "vampprior"])
 def test_importance_estimate_against_quadrature(name, points):
     # log p(x) = log int p(x|z) p(z) dz over the circle, or over the plane.
     model = tiny_baseline(name)
     params = init_params(jax.random.key(1), points, model=model)
     # Posteriors that cover the prior, so that no weight is much above the others.
     weak = jax.tree.map(lambda leaf: 0.3 * leaf, params.encoder)
+    if name in ("delta", "lie"):  # whose spread is the last output's sigmoid
+        bias = weak["params"]["Dense_1"]["bias"]
+        weak["params"]["Dense_1"]["bias"] = bias + 4.0 * (np.arange(len(bias)) >= 2)
     params = params._replace(encoder=weak)
-    if name == "hyperspherical":
+    if name != "vampprior":
         angles = 2 * np.pi * np.arange(2_000) / 2_000
         grid = np.stack([np.cos(angles), np.sin(angles)], axis=1)
         log_cell = math.log(2 * np.pi / 2_000)
@@ -103,7 +106,7 @@ def test_importance_estimate_against_quadrature(name, points):
     z = jnp.asarray(grid, points.dtype)
     prior = model.prior(params)
     log_prior = jax.vmap(model.log_prior, (0, None))(z, prior)
-    outputs = model.networks.decoder.apply(params.decoder, z)
+    outputs = elbo.decode_outputs(params, z, model=model)
     images = jax.vmap(jax.vmap(model.likelihood.log_prob, (None, 0)), (0, None))(
         points, outputs
     )

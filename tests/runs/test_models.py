@@ -48,7 +48,7 @@ def test_models_are_their_authors():
     for module in (natural_mnist, rotated_mnist):
         for name in BASELINES:
             config = module.EXPERIMENT.baselines(name, module.PAPER)
-            assert config.binarise == (name in ("hyperspherical", "vampprior"))
+            assert config.binarise == (name in ("hyperspherical", "delta", "vampprior"))
             baseline(config, FACTS)
 
 

@@ -51,6 +51,9 @@ class Baseline(abc.ABC):
         has_density: Whether there are log p(z) and log q(z|x), so that log p(x) is.
     """
 
+    extra_entries: ClassVar[int] = 0
+    """Entries of a latent beyond its degrees of freedom, 1 on a sphere."""
+
     networks: Networks
     latent_size: int
     likelihood: Likelihood = Likelihood()
@@ -81,7 +84,7 @@ class Baseline(abc.ABC):
     def log_posterior(
         self, z: Float[Array, " d"], posterior: Posterior
     ) -> Float[Array, ""]:
-        """Return log q(z|x) in nats."""
+        """Return log q(z|x) in nats, or the density of what `propose` draws."""
 
     @abc.abstractmethod
     def log_prior(self, z: Float[Array, " d"], prior: Any) -> Float[Array, ""]:
@@ -90,6 +93,14 @@ class Baseline(abc.ABC):
     @abc.abstractmethod
     def draw_prior(self, key: PRNGKeyArray, prior: Any) -> Float[Array, " d"]:
         """Draw a latent from the prior."""
+
+    def propose(self, key: PRNGKeyArray, posterior: Posterior) -> Float[Array, " d"]:
+        """Draw an importance sample, of density `log_posterior`."""
+        return self.draw(key, posterior)
+
+    def decoder_inputs(self, z: Float[Array, " d"]) -> Float[Array, " f"]:
+        """Return what the decoder is given of a latent."""
+        return z
 
     def divergence(
         self, z: Float[Array, " d"], posterior: Posterior, prior: Any

@@ -1,5 +1,6 @@
 """The evidence lower bound of any compared model: the one place that batches."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -28,8 +29,10 @@ def init_params(
         model: What to draw for.
     """
     network_key, prior_key = jax.random.split(key)
+    latent = jax.ShapeDtypeStruct((model.latent_size,), inputs.dtype)
+    size = jax.eval_shape(model.decoder_inputs, latent).size
     encoder, decoder = init_networks(
-        network_key, model.networks, inputs[:2], latent_size=model.latent_size
+        network_key, model.networks, inputs[:2], latent_size=size
     )
     params = BaselineParams(encoder, decoder, model.init_prior(prior_key, inputs))
     jax.eval_shape(lambda p, x: posteriors(p, x, model=model), params, inputs[:2])
@@ -59,18 +62,21 @@ def decode_outputs(
     params: BaselineParams, latents: Float[Array, "*n d"], *, model: Baseline
 ) -> Float[Array, "..."]:
     """Decode latents with any leading axes: the likelihood's parameters."""
-    flat = latents.reshape(-1, latents.shape[-1])
+    flat = jax.vmap(model.decoder_inputs)(latents.reshape(-1, latents.shape[-1]))
     outputs = apply_decoder(model.networks, params.decoder, flat)
     return outputs.reshape(latents.shape[:-1] + outputs.shape[1:])
 
 
 def draw_samples(
-    key: PRNGKeyArray, found: Posterior, num_samples: int, *, model: Baseline
+    key: PRNGKeyArray,
+    found: Posterior,
+    num_samples: int,
+    draw: Callable[[PRNGKeyArray, Posterior], Array],
 ) -> Float[Array, "n S d"]:
-    """Draw latents from each posterior."""
+    """Draw latents of each posterior, by `Baseline.draw` or `Baseline.propose`."""
     count = jax.tree.leaves(found)[0].shape[0]
     keys = jax.random.split(key, (count, num_samples))
-    return jax.vmap(jax.vmap(model.draw, (0, None)))(keys, found)
+    return jax.vmap(jax.vmap(draw, (0, None)))(keys, found)
 
 
 def negative_elbo(
@@ -99,7 +105,7 @@ def negative_elbo(
     """
     model.likelihood.check_support(inputs)
     found = posteriors(params, inputs, model=model)
-    latents = draw_samples(key, found, 1, model=model)[:, 0]
+    latents = draw_samples(key, found, 1, model.draw)[:, 0]
     outputs = decode_outputs(params, latents, model=model)
     images = jax.vmap(model.likelihood.log_prob)(inputs, outputs)
     prior = model.prior(params)
@@ -118,7 +124,7 @@ def log_weights(
 ) -> Float[Array, "n S"]:
     """Return `log p(x|z) + log p(z) - log q(z|x)` of posterior samples, in nats."""
     found = posteriors(params, inputs, model=model)
-    latents = draw_samples(key, found, num_samples, model=model)
+    latents = draw_samples(key, found, num_samples, model.propose)
     outputs = decode_outputs(params, latents, model=model)
     prior = model.prior(params)
 

@@ -1,7 +1,7 @@
 """The hyperspherical VAE (Davidson et al., 2018): latents on the unit sphere."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines import von_mises_fisher
 from vaells_jax.baselines.base import Baseline
-from vaells_jax.baselines.sphere import great_circle, log_sphere_area
+from vaells_jax.baselines.sphere import great_circle, log_sphere_area, unit
 from vaells_jax.checks import as_count
 
 MAX_CONCENTRATION = 1e4
@@ -31,6 +31,8 @@ class Hyperspherical(Baseline):
     authors' program `kappa = 1 + softplus(.)`.
     """
 
+    extra_entries: ClassVar[int] = 1
+
     def __post_init__(self) -> None:
         """Raise a ValueError for a field that is not of its kind, or no sphere."""
         super().__post_init__()
@@ -44,13 +46,8 @@ class Hyperspherical(Baseline):
     def posterior(self, outputs: Float[Array, " e"]) -> VonMisesFisher:
         """Read direction (the first axis for a vector of length 0), concentration."""
         vector, raw = outputs[..., :-1], outputs[..., -1]
-        squared = jnp.sum(vector**2, axis=-1, keepdims=True)
-        tiny = 1e-24 if vector.dtype == jnp.float32 else 1e-200
-        first = jnp.zeros_like(vector).at[..., 0].set(1.0)
-        usable = squared > tiny
-        direction = vector / jnp.sqrt(jnp.where(usable, squared, 1.0))
         concentration = jnp.minimum(1.0 + jax.nn.softplus(raw), MAX_CONCENTRATION)
-        return VonMisesFisher(jnp.where(usable, direction, first), concentration)
+        return VonMisesFisher(unit(vector), concentration)
 
     def centre(self, posterior: VonMisesFisher) -> Float[Array, " m"]:
         """Return the mean direction."""
@@ -72,8 +69,7 @@ class Hyperspherical(Baseline):
 
     def draw_prior(self, key: PRNGKeyArray, prior: Any) -> Float[Array, " m"]:
         """Draw uniformly."""
-        vector = jax.random.normal(key, (self.latent_size,))
-        return vector / jnp.sqrt(jnp.sum(vector**2))
+        return unit(jax.random.normal(key, (self.latent_size,)))
 
     def divergence(
         self, z: Float[Array, " m"], posterior: VonMisesFisher, prior: Any

@@ -123,6 +123,22 @@ def check_dim(dim: int) -> None:
         raise ValueError(f"dim must be at least 2, the circle's; got {dim}.")
 
 
+def unit(
+    vector: Float[Array, " m"], fallback: Float[Array, " m"] | None = None
+) -> Float[Array, " m"]:
+    """Scale a vector to length 1; one of no length gives the fallback, or first axis.
+
+    Derivatives are finite for every vector.
+    """
+    squared = jnp.sum(vector**2, axis=-1, keepdims=True)
+    usable = squared > (1e-24 if vector.dtype == jnp.float32 else 1e-200)
+    if fallback is None:
+        fallback = jnp.zeros_like(vector).at[..., 0].set(1.0)
+    return jnp.where(
+        usable, vector / jnp.sqrt(jnp.where(usable, squared, 1.0)), fallback
+    )
+
+
 def great_circle(
     starts: Float[Array, "P m"], ends: Float[Array, "P m"], times: Float[Array, " T"]
 ) -> Float[Array, "P T m"]:

@@ -39,6 +39,12 @@ def kl_to_standard_normal(normal: DiagonalNormal) -> Float[Array, ""]:
     return 0.5 * jnp.sum(normal.mean**2 + excess)
 
 
+def widened(normal: DiagonalNormal, factor: float) -> DiagonalNormal:
+    """Multiply the deviation."""
+    log_variance = normal.log_variance + 2.0 * math.log(factor)
+    return normal._replace(log_variance=log_variance)
+
+
 @dataclasses.dataclass(frozen=True)
 class Vae(Baseline):
     """Posterior N(mu(x), diag sigma^2(x)), prior N(0, I), paths straight lines."""
@@ -83,6 +89,4 @@ class Vae(Baseline):
 
     def widen(self, posterior: DiagonalNormal, factor: float) -> DiagonalNormal:
         """Multiply the deviation."""
-        return posterior._replace(
-            log_variance=posterior.log_variance + 2.0 * math.log(factor)
-        )
+        return widened(posterior, factor)

@@ -14,7 +14,9 @@ from jaxtyping import Array
 
 from vaells_jax.baselines.base import Baseline
 from vaells_jax.baselines.data_operators import DataOperators
+from vaells_jax.baselines.delta_vae import DeltaVae
 from vaells_jax.baselines.hyperspherical import Hyperspherical
+from vaells_jax.baselines.lie_vae import LieVae
 from vaells_jax.baselines.manifold_autoencoder import ManifoldAutoencoder
 from vaells_jax.baselines.training import init_state as init_baseline
 from vaells_jax.baselines.training import make_step as make_baseline_step
@@ -39,6 +41,8 @@ from vaells_jax.training.step import TrainState, init_state, make_train_step
 BASELINES: dict[str, type[Baseline]] = {
     "vae": Vae,
     "hyperspherical": Hyperspherical,
+    "delta": DeltaVae,
+    "lie": LieVae,
     "vampprior": VampPrior,
     "manifold_autoencoder": ManifoldAutoencoder,
     "data_operators": DataOperators,

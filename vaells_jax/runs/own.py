@@ -227,7 +227,7 @@ def baseline_settings(model: str, preset: RunConfig) -> BaselineConfig:
         model,
         preset,
         steps,
-        latent_size=size + (model == "hyperspherical"),
+        latent_size=size + BASELINES[model].extra_entries,
         networks=preset.model.networks,
         likelihood=Likelihood("gaussian", preset.weights.reconstruction**-0.5),
         options=options,

@@ -23,6 +23,8 @@ ConfigT = TypeVar("ConfigT", bound=RunConfig)
 TITLES = {
     "vae": "VAE",
     "hyperspherical": "spherical VAE",
+    "delta": "Delta-VAE",
+    "lie": "Lie VAE",
     "vampprior": "VampPrior",
     "manifold_autoencoder": "Manifold Autoencoder",
     "data_operators": "operators on data",

@@ -140,7 +140,7 @@ def _sample(params, key, inputs, *, model, num_samples, spread):
     found = posteriors(params, inputs, model=model)
     if spread != 1.0:
         found = jax.vmap(lambda posterior: model.widen(posterior, spread))(found)
-    return draw_samples(key, found, num_samples, model=model)
+    return draw_samples(key, found, num_samples, model.draw)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "count"))
