@@ -27,6 +27,19 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+MOST_MAPPINGS = 30_000
+"""Memory mappings of a process; Linux allows 65,530 and XLA takes several a program."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Drop compiled programs between files, before XLA runs out of mappings and dies."""
+    yield
+    mappings = pathlib.Path("/proc/self/maps")
+    if mappings.exists() and len(mappings.read_bytes().splitlines()) > MOST_MAPPINGS:
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def x64() -> bool:
     """Say whether the suite runs in double precision."""

@@ -11,7 +11,13 @@ import pytest
 from vaells_jax import InferenceOptions, LossWeights, Model, OptimizerOptions, Schedule
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.training import BaselineOptions
-from vaells_jax.checks import as_count, as_number, check_fields, check_shapes
+from vaells_jax.checks import (
+    as_count,
+    as_number,
+    check_fields,
+    check_finite,
+    check_shapes,
+)
 from vaells_jax.evaluation.classifier import ClassifierOptions
 from vaells_jax.evaluation.importance import ImportanceOptions
 from vaells_jax.runs.config import DataConfig, EvaluationConfig, LogConfig, ModelConfig
@@ -114,3 +120,11 @@ def test_shapes_that_only_broadcast_do_not_fit():
     for value in (None, "ab", np.array(["a"])):
         with pytest.raises(ValueError, match="a must be numbers of shape"):
             check_shapes(a=(value, "n"))
+
+
+def test_constants_inside_jit_are_looked_at():
+    good, bad = jnp.ones((2, 3)), jnp.full((2, 3), 7.0)
+    look = lambda x, images: check_finite("images", images, unit=True) or 2 * x
+    assert jax.jit(lambda x: look(x, good))(1.0) == 2.0
+    with pytest.raises(ValueError, match=r"images with values in \[0, 1\]; got 7 to 7"):
+        jax.jit(lambda x: look(x, bad))(1.0)

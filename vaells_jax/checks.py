@@ -190,12 +190,15 @@ def check_finite(name: str, values: Any, *, unit: bool = False) -> None:
 
     Args:
         name: The argument.
-        values: Its value; while traced, its kind alone is looked at.
+        values: Its value; traced, or spread over hosts, its kind alone is looked at.
         unit: Whether it has to be in [0, 1], to a thousandth, as images are.
     """
     check_numbers(**{name: values})
     if isinstance(values, jax.core.Tracer) or not values.size:
         return
+    if not getattr(values, "is_fully_addressable", True):
+        return
+    values = np.asarray(values)  # inside jit, methods of JAX's arrays would be traced
     bad = ~np.isfinite(values)
     if bad.any():
         first = [int(i) for i in np.unravel_index(bad.argmax(), bad.shape)]
