@@ -22,6 +22,7 @@ from vaells_jax.baselines.delta_vae import DeltaVae
 from vaells_jax.baselines.hyperspherical import Hyperspherical
 from vaells_jax.baselines.lie_vae import LieVae
 from vaells_jax.baselines.likelihoods import Likelihood
+from vaells_jax.baselines.manifold_autoencoder import ManifoldAutoencoder
 from vaells_jax.baselines.training import BaselineOptions
 from vaells_jax.baselines.vae import Vae
 from vaells_jax.baselines.vamp_prior import VampPrior
@@ -170,6 +171,11 @@ def of_arrays() -> dict[str, tuple[Callable, dict[str, Any], dict[str, tuple]]]:
             {"operators": p["operators"], "start": p["pairs"], "end": p["pairs"]},
             {"start": (*longer, ""), "end": longer},
         ),
+        "fit_operators": (
+            functools.partial(vj.fit_operators, key, num_operators=2),
+            {"start": p["pairs"], "end": p["pairs"]},
+            {},
+        ),
         "encode": (
             functools.partial(vj.encode, p["params"], model=p["model"]),
             {"inputs": p["batch"].inputs},
@@ -241,6 +247,9 @@ def key_cases():
         ),
         "infer_coefficients": lambda key: vj.infer_coefficients(
             key, p["operators"], p["z"], p["z"]
+        ),
+        "fit_operators": lambda key: vj.fit_operators(
+            key, p["pairs"], p["pairs"], num_operators=2
         ),
         "init_state": lambda key: vj.init_state(
             key, model=p["model"], num_operators=2, inputs=p["batch"].inputs,
@@ -351,6 +360,17 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
             "beta1": (1.0, -0.1, NAN, "0.5"), "beta2": (1.0, 2.0, INF, None),
             "operator_rate": (*weight, 0.1),
         }),
+        "PairOptions": (vj.PairOptions, {
+            **dict.fromkeys(("steps", "batch_size", "restarts"), COUNTS),
+            **dict.fromkeys(("l1_weight", "norm_weight", "operator_std"), weight),
+            "rate": (*weight, 11.0), "max_rate": (*weight, 0.1),
+        }),
+        "fit_operators, settings": (
+            lambda **k: vj.fit_operators(
+                jax.random.key(0), p["pairs"], p["pairs"], **{"num_operators": 2, **k}
+            ),
+            {"num_operators": COUNTS, "options": (None, {}, vj.InferenceOptions())},
+        ),
         "ImportanceOptions": (
             lambda **k: ImportanceOptions(
                 **{"noise_std": 0.1, "coefficient_rate": 1.0, **k}
@@ -606,6 +626,12 @@ def measures() -> dict[str, tuple[Callable, dict[str, Any]]]:
         ),
         "LieVae, rotations": (
             lambda **k: LieVae(networks, **k, group="SO3"), {"latent_size": (5,)}
+        ),
+        "ManifoldAutoencoder": (
+            functools.partial(ManifoldAutoencoder, networks, 3),
+            {"num_operators": COUNTS, "neighbours": COUNTS, "num_examples": COUNTS,
+             "l1_weight": (-1.0, NAN), "norm_weight": (-1.0, "1"),
+             "transport_weight": (INF, None)},
         ),
         "VampPrior": (
             lambda **k: VampPrior(networks, 3, **k),
@@ -928,8 +954,8 @@ def cases() -> list[Case]:
 
 
 RECORDS = {
-    "Batch", "CoefficientFit", "LossTerms", "Network", "Networks", "Params",
-    "TrainState", "TrainedModel",
+    "Batch", "CoefficientFit", "LossTerms", "Network", "Networks", "PairFit",
+    "Params", "TrainState", "TrainedModel",
 }  # fmt: skip
 """Public names that are no functions and check nothing: what takes them does."""
 

@@ -14,7 +14,6 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines.base import Baseline, BaselineParams
-from vaells_jax.checks import check_count, check_number
 from vaells_jax.inference import InferenceOptions, infer_coefficients
 from vaells_jax.model.distributions import sample_laplace
 from vaells_jax.model.types import Batch
@@ -65,13 +64,6 @@ class ManifoldAutoencoder(Baseline):
     transport_weight: float = 30.0
     num_examples: int = 100
     has_density: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        """Raise a ValueError for a number that is out of its range."""
-        for name in ("num_operators", "neighbours", "num_examples"):
-            check_count(name, getattr(self, name))
-        for name in ("l1_weight", "norm_weight", "transport_weight"):
-            check_number(name, getattr(self, name))
 
     @property
     def pair_options(self) -> PairOptions:

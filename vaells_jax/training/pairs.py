@@ -17,11 +17,11 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from tqdm import tqdm
 
 from vaells_jax.checks import (
-    check_count,
+    as_count,
+    check_fields,
     check_finite,
     check_key,
     check_kind,
-    check_number,
 )
 from vaells_jax.inference import CoefficientFit, InferenceOptions, infer_coefficients
 from vaells_jax.model.types import Batch
@@ -61,9 +61,7 @@ class PairOptions:
             ValueError: If a count is not positive, a number negative or not finite, or
                 the first rate above the highest.
         """
-        for field in dataclasses.fields(self):
-            check = check_count if field.type is int else check_number
-            check(field.name, getattr(self, field.name))
+        check_fields(self)
         if self.rate > self.max_rate:
             raise ValueError(
                 f"rate must be at most max_rate = {self.max_rate:g}; got {self.rate:g}."
@@ -153,7 +151,7 @@ def fit_operators(
         ValueError: If an argument is not of its kind, or shapes disagree.
     """
     check_key("key", key)
-    check_count("num_operators", num_operators)
+    num_operators = as_count("num_operators", num_operators)
     check_kind(options=(options, PairOptions))
     check_finite("start", start)
     check_finite("end", end)
