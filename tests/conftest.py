@@ -33,7 +33,7 @@ MOST_MAPPINGS = 30_000
 
 @pytest.fixture(autouse=True, scope="module")
 def _forget_programs():
-    """Drop compiled programs between files, before XLA runs out of mappings and dies."""
+    """Drop compiled programs between files: XLA dies when it runs out of mappings."""
     yield
     mappings = pathlib.Path("/proc/self/maps")
     if mappings.exists() and len(mappings.read_bytes().splitlines()) > MOST_MAPPINGS:
