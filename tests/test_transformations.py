@@ -54,7 +54,10 @@ def cases(tiny_model, tiny_params, tiny_batch, dtype):
             search(search="global"), (operators, start, end),
         ),
         "infer_coefficients, differentiable": (
-            search(differentiable=True), (operators, start, end),
+            # Directions at right angles: the derivative is a well-posed linear solve.
+            search(differentiable=True),
+            (jnp.asarray([[[0.0, -0.7], [0.7, 0.0]], [[0.7, 0.0], [0.0, 0.7]]], dtype),
+             start, 1.1 * start + jnp.asarray([[0.2, -0.1]], dtype)),
         ),
         "sample_posterior": (
             lambda *a: vj.sample_posterior(key, *a, **posterior)[0],

@@ -5,6 +5,9 @@ import pytest
 
 from tests.baselines.conftest import KINDS, tiny_baseline
 from vaells_jax.baselines import elbo, iwae
+from vaells_jax.baselines.likelihoods import Likelihood
+from vaells_jax.baselines.vae import Vae
+from vaells_jax.networks.stock import convolutional_networks
 from vaells_jax.trained.baseline import TrainedBaseline
 
 init_params = jax.jit(elbo.init_params, static_argnames="model")
@@ -63,3 +66,20 @@ def test_likelihood_is_the_importance_weighted_estimate(points):
     np.testing.assert_array_equal(again[0].log_likelihood, again[1].log_likelihood)
     with pytest.warns(UserWarning, match="effective samples of 2"):
         trained.log_marginal_likelihood(points, num_samples=2)
+
+
+def test_grey_images_may_lack_their_channel_as_in_training(dtype):
+    networks = convolutional_networks(4, (8, 8, 1))
+    vae = Vae(networks, 2, Likelihood("bernoulli"))
+    images = np.random.default_rng(0).uniform(size=(3, 8, 8, 1)).astype(dtype)
+    params = init_params(jax.random.key(0), images, model=vae)
+    bare = TrainedBaseline(vae, params)
+    trained = TrainedBaseline(vae, params, record={"data": {"shape": [8, 8, 1]}})
+    flat, key = images[..., 0], lambda: jax.random.key(1)
+    np.testing.assert_array_equal(trained.encode(flat), bare.encode(images))
+    np.testing.assert_array_equal(
+        trained.sample_posterior(key(), flat), bare.sample_posterior(key(), images)
+    )
+    assert trained.interpolate(flat, flat[::-1]).latents.shape == (3, 11, 2)
+    with pytest.raises(ValueError, match=r"shape \[batch, 8, 8, 1\]; got \[3, 8, 8\]"):
+        bare.encode(flat)

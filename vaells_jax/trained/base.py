@@ -146,6 +146,14 @@ class TrainedModel(abc.ABC):
         length = lambda offset: np.linalg.norm(np.asarray(offset), axis=-1)
         return Interpolation(paths, length(paths[:, -1] - ends), length(ends - starts))
 
+    def _points(self, inputs: Points) -> Array:
+        """Check data points; grey images may lack their channel, as in training."""
+        check_examples("inputs", inputs)
+        shape = self.record.get("data", {}).get("shape", ())
+        if tuple(shape) == (*inputs.shape[1:], 1):
+            inputs = inputs[..., None]
+        return jnp.asarray(inputs)
+
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write one `.npz` of arrays by name, and the record beside it as `.json`.
 

@@ -15,7 +15,6 @@ from vaells_jax.baselines.elbo import decode_outputs, draw_samples, posteriors
 from vaells_jax.checks import (
     as_count,
     as_number,
-    check_examples,
     check_key,
     check_kind,
     check_numbers,
@@ -58,8 +57,7 @@ class TrainedBaseline(TrainedModel):
 
     def encode(self, inputs: Points) -> Array:
         """Return the centre of each data point's posterior, `[n, d]`."""
-        check_examples("inputs", inputs)
-        return _encode(self.params, jnp.asarray(inputs), model=self.model)
+        return _encode(self.params, self._points(inputs), model=self.model)
 
     def decode(self, latents: Float[Array | np.ndarray, "*n d"]) -> Array:
         """Return the mean data point of each latent."""
@@ -76,9 +74,8 @@ class TrainedBaseline(TrainedModel):
     ) -> Float[Array, "n S d"]:
         """Draw latents of each data point from q(z|x), widened by `spread`."""
         check_key("key", key)
-        check_examples("inputs", inputs)
         return _sample(
-            self.params, key, jnp.asarray(inputs), model=self.model,
+            self.params, key, self._points(inputs), model=self.model,
             num_samples=as_count("num_samples", num_samples), spread=self.spread,
         )  # fmt: skip
 
@@ -117,8 +114,9 @@ class TrainedBaseline(TrainedModel):
     ) -> ImportanceEstimate:
         """Estimate log p(x) with importance samples from the posterior."""
         found = iwae.log_likelihood(
-            self.params, jax.random.key(0) if key is None else key, inputs,
-            model=self.model, num_samples=num_samples, on_done=on_done,
+            self.params, jax.random.key(0) if key is None else key,
+            self._points(inputs), model=self.model, num_samples=num_samples,
+            on_done=on_done,
         )  # fmt: skip
         warn_of_few_samples(found.effective_samples, num_samples)
         return found

@@ -13,7 +13,6 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from vaells_jax.checks import (
     as_count,
     as_number,
-    check_examples,
     check_key,
     check_kind,
     check_numbers,
@@ -74,8 +73,7 @@ class TrainedVaells(TrainedModel):
 
     def encode(self, inputs: Points) -> Array:
         """Return latent means, `[n, d]`."""
-        check_examples("inputs", inputs)
-        return _encode(self.params, jnp.asarray(inputs), model=self.model)
+        return _encode(self.params, self._points(inputs), model=self.model)
 
     def decode(self, latents: Float[Array | np.ndarray, "*n d"]) -> Array:
         """Return the mean data point of each latent."""
@@ -237,7 +235,7 @@ class TrainedVaells(TrainedModel):
         model = dataclasses.replace(self.model, num_samples=num_samples)
         found = estimate(
             self.params, jax.random.key(0) if key is None else key,
-            _batch(inputs, labels), model=model,
+            _batch(self._points(inputs), labels), model=model,
             anchors="all" if labels is None else "class", objective=self.weights,
             on_done=on_done,
         )  # fmt: skip
@@ -273,17 +271,16 @@ class TrainedVaells(TrainedModel):
             )
         found = log_marginal_likelihood(
             self.params, jax.random.key(0) if key is None else key,
-            _batch(inputs, labels), model=self.model, options=options, on_done=on_done,
-            mesh=mesh,
+            _batch(self._points(inputs), labels), model=self.model, options=options,
+            on_done=on_done, mesh=mesh,
         )  # fmt: skip
         warn_of_few_samples(found.effective_samples, options.num_samples)
         return found
 
 
 def _batch(inputs, labels=None):
-    check_examples("inputs", inputs)
     labels = np.zeros(len(inputs), np.int32) if labels is None else labels
-    return Batch(jnp.asarray(inputs), jnp.asarray(labels))
+    return Batch(inputs, jnp.asarray(labels))
 
 
 # Functions of their arrays alone, so that the runs of several seeds share compilations.
