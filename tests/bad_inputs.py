@@ -932,14 +932,18 @@ COMBINED = {
         ["--prior-search.initial-range", "1", "0"],
         ["--prior-search.initial-range", "0", "inf"],
     ),
-    "--schedule.steps": (["--schedule.steps"],),
+    "--schedule.steps": (
+        ["--schedule.steps"], ["--schedule.steps=3", "--schedule.steps", "4"],
+    ),
+    "--seed": (["--seed=4", "--seed=3"],),
+    "--weights.prior-l1": (["--weights.prior-l1=1", "--weights.prior_l1=2"],),
     "--options": (["--model=vae", "--options", "rate"],),
     "--model.latent-size": (["--model=vae", "--model.latent-size=3"],),
     "--latent-size": (["--model=vae", "--latent-size=0"],),
     "--likelihood.std": (["--model=vae", "--likelihood.std=0"],),
     "--optimizer.rate": (["--model=vae", "--optimizer.rate=-1"],),
     "steps=3": (["schedule.steps=3"],),
-}
+}  # fmt: skip
 
 
 def command_lines() -> list[tuple[str, list[str]]]:

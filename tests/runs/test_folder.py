@@ -200,3 +200,15 @@ def test_readers_of_a_folder_in_use_leave_it_as_it_is(holder, copied):
     assert int(reader.restore(None)["step"]) == 4
     reader.close()
     assert contents(copied) == before
+
+
+@pytest.mark.parametrize("below", ["", "runs"])
+def test_a_file_is_no_folder(below, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with (
+        pytest.raises(ValueError, match=r"--workdir: wanted a folder; .*file"),
+        writing(file / below),
+    ):
+        pass
+    assert file.is_file()

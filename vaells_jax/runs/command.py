@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 import sys
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -77,8 +78,17 @@ class Flags:
 def parse(
     experiment: Experiment, argv: list[str] | None, command: str
 ) -> tuple[Flags, list[str]]:
-    """Read the flags; returns them and what is left for the configuration's fields."""
+    """Read the flags; returns them and what is left for the configuration's fields.
+
+    Raises:
+        ValueError: If a flag is given twice, for one of its values would be lost.
+    """
     rest = list(sys.argv[1:] if argv is None else argv)
+    names = [word.partition("=")[0].replace("_", "-") for word in rest]
+    names = [re.sub("^--no-", "--", name) for name in names if name.startswith("--")]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} is given more than once; give it one value.")
     fields = FIELDS in rest
     if fields:
         rest = [word for word in rest if word not in (FIELDS, "-h", "--help")]

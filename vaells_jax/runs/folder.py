@@ -132,9 +132,15 @@ def writing(workdir: pathlib.Path) -> Iterator[None]:
     """Hold a folder's lock, which dies with its process.
 
     Raises:
-        ValueError: If another process holds it; names it.
+        ValueError: If another process holds it, which it names, or there is a file in
+            its place.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ValueError(
+            f"--workdir: wanted a folder; {workdir} is, or is in, a file."
+        ) from None
     lock, holder = filelock.FileLock(workdir / ".lock"), workdir / ".writer"
     try:
         lock.acquire(blocking=False)

@@ -30,8 +30,8 @@ def main(experiment: Experiment, argv: list[str] | None = None) -> int:
     for handler in logging.getLogger().handlers:  # a library may have added its own
         handler.setFormatter(logging.Formatter("%(message)s"))
     command = experiment.command or f"python -m experiments.{experiment.name}"
-    flags, rest = parse(experiment, argv, command)
     try:
+        flags, rest = parse(experiment, argv, command)
         run_command(experiment, flags, rest, command)
     except (ValueError, ImportError, OSError, NonFiniteLossError) as error:
         print(f"{experiment.name}: {error}", file=sys.stderr)
