@@ -51,7 +51,7 @@ COLUMNS = {
     "class_separation": "classes apart: latents",
     "path_class_preservation": "classes apart: own paths",
     "identity_along_paths": "classes apart: own paths",
-    "log_marginal_likelihood": "log p(x) [nats]",
+    "log_marginal_likelihood": "own log p(x) [nats]",
     "training_seconds": "training [s]",
 }
 """What stands in the paper's places, by the names of `results.json`."""
@@ -85,7 +85,7 @@ def main(
         if status:
             return status
         record[name] = gather(folder)
-        text += f"## {name}\n\n{table(record[name])}\n"
+        text += f"## {name.replace('_', ' ')}\n\n{table(record[name])}\n"
         save_figure(figure(record[name], name), workdir / f"{name}.png")
     write_json(workdir / "table_1.json", record)
     (workdir / "table_1.md").write_text(text)
@@ -123,10 +123,12 @@ def table(values: Values) -> str:
 def figure(values: Mapping[str, Any], name: str) -> Figure:
     """Draw every figure as a panel: each seed a dot, their median a bar."""
     models = [m for m in TITLES if any(m in row for row in values.values())]
-    columns = 3
+    columns = 3  # panels in a row
     rows = -(-len(values) // columns)
     height = 0.7 + rows * (0.5 + 0.2 * len(models))
-    drawn = new_figure(PAGE_WIDTH, height, f"Table 1 with numbers: {name}")
+    drawn = new_figure(
+        PAGE_WIDTH, height, f"Table 1 with numbers: {name.replace('_', ' ')}"
+    )
     grid = drawn.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for axes in grid[len(values) :]:
         axes.set_visible(False)

@@ -37,6 +37,7 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
         own["schedule"] = Schedule(steps, steps // 2, 0, 0)
         # Of few examples even the nearest are far away.
         if model == "data_operators":
+            steps = min(steps, 2_000)  # it has no networks to train
             own["schedule"] = Schedule(steps, 0, 0, 0)
             own["latent_size"] = LIFTED_DIM
         own["data"] = dataclasses.replace(preset.data, batch_size=200)

@@ -45,7 +45,8 @@ def embeddings(
         class_names: of the classes; numbers them from 1 by default.
 
     Returns:
-        The figure, one axes for each plane (and one for the scale, if there is one).
+        The figure, one axes for each plane (and one for the scale, if there is one),
+        four in a row, or up to five in one.
 
     Raises:
         ValueError: for shapes that disagree.
@@ -57,8 +58,13 @@ def embeddings(
                 f"panels: got {np.shape(points)} points in {name!r} for "
                 f"{values.shape} values, wanted [n, 2] and [n]"
             )
-    figure = new_figure(PAGE_WIDTH, PAGE_WIDTH / len(panels) + 0.6, title)
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    rows = 1 if len(panels) <= 5 else -(-len(panels) // 4)
+    columns = -(-len(panels) // rows)
+    figure = new_figure(PAGE_WIDTH, rows * PAGE_WIDTH / columns + 0.6, title)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    all_axes = grid[: len(panels)]
+    for axes in grid[len(panels) :]:
+        axes.remove()
     shown = None
     for axes, (name, points) in zip(all_axes, panels.items(), strict=True):
         points = np.asarray(points)
@@ -72,7 +78,7 @@ def embeddings(
             fontsize=TICK_SIZE,
         )  # fmt: skip
     elif shown is not None:
-        bar = figure.colorbar(shown, ax=all_axes, shrink=0.8)
+        bar = figure.colorbar(shown, ax=list(all_axes), shrink=0.8 / rows)
         bar.set_label(value_name, fontsize=LABEL_SIZE)
         bar.ax.tick_params(labelsize=TICK_SIZE)
     return figure
