@@ -1,1 +1,1 @@
-"""The compared models: VAE, hyperspherical VAE, VampPrior; and VAELLS beside them."""
+"""The compared models, a file each; VAELLS is measured beside them."""
