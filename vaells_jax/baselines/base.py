@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -101,6 +102,12 @@ class Baseline(abc.ABC):
     def decoder_inputs(self, z: Float[Array, " d"]) -> Float[Array, " f"]:
         """Return what the decoder is given of a latent."""
         return z
+
+    @property
+    def decoder_size(self) -> int:
+        """Return how many features the decoder is given."""
+        latent = jax.ShapeDtypeStruct((self.latent_size,), jnp.float32)
+        return jax.eval_shape(self.decoder_inputs, latent).size
 
     def divergence(
         self, z: Float[Array, " d"], posterior: Posterior, prior: Any

@@ -29,10 +29,8 @@ def init_params(
         model: What to draw for.
     """
     network_key, prior_key = jax.random.split(key)
-    latent = jax.ShapeDtypeStruct((model.latent_size,), inputs.dtype)
-    size = jax.eval_shape(model.decoder_inputs, latent).size
     encoder, decoder = init_networks(
-        network_key, model.networks, inputs[:2], latent_size=size
+        network_key, model.networks, inputs[:2], latent_size=model.decoder_size
     )
     params = BaselineParams(encoder, decoder, model.init_prior(prior_key, inputs))
     jax.eval_shape(lambda p, x: posteriors(p, x, model=model), params, inputs[:2])

@@ -78,7 +78,8 @@ def load_run(
         trained = TrainedVaells(static, params, config.weights, record=record)
     else:
         assert isinstance(config, BaselineConfig)
-        static, size = baseline(config, facts, networks), config.latent_size
+        static = baseline(config, facts, networks)
+        size = static.decoder_size
         params = from_named_arrays(BaselineParams, arrays)
         trained = TrainedBaseline(static, params, record=record)
     _check_fit(params, static.networks, tuple(facts["shape"]), size, path)
@@ -95,13 +96,13 @@ def _from_folder(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarr
     return record, named_arrays(state["params"])
 
 
-def _check_fit(params, networks, shape, latent_size, path):
+def _check_fit(params, networks, shape, size, path):
     """Raise a ValueError unless parameters are those of their networks."""
     key = jax.random.key(0)
     wanted = jax.eval_shape(
         lambda: (
             networks.encoder.init(key, jnp.zeros((1, *shape))),
-            networks.decoder.init(key, jnp.zeros((1, latent_size))),
+            networks.decoder.init(key, jnp.zeros((1, size))),
         )
     )
     found, wanted = (
