@@ -1,6 +1,6 @@
 import json
 
-from experiments import table_1
+from benchmarks import table_1
 
 
 def write(folder, model, seed, seconds, **results):

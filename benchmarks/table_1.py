@@ -1,6 +1,6 @@
 """Table 1 with numbers: every model on the swiss roll, the circles and rotated digits.
 
-python -m experiments.table_1 --seeds 5
+python -m benchmarks.table_1 --seeds 5
 """
 
 import json
@@ -156,4 +156,4 @@ def _cell(values: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(tyro.cli(main, prog="python -m experiments.table_1"))
+    raise SystemExit(tyro.cli(main, prog="python -m benchmarks.table_1"))
