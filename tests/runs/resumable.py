@@ -56,7 +56,9 @@ def run(flags):
             load_run(flags[1]).encode(np.zeros((3, 20)))
             status = 0
         else:
-            command = ["--preset=tuned", "--only=train", *as_flags(TINY), *flags]
+            own = {flag.partition("=")[0] for flag in flags}
+            tiny = [f for f in as_flags(TINY) if f.partition("=")[0] not in own]
+            command = ["--preset=tuned", "--only=train", *tiny, *flags]
             status = main(swiss_roll.EXPERIMENT, command)
     except ValueError as error:  # a reader of nothing yet
         print(f"refused: {error}", file=sys.stderr)
