@@ -5,8 +5,7 @@ python -m benchmarks.table_1 --seeds 5
 
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
@@ -23,7 +22,7 @@ from vaells_jax.evaluation.figures.canvas import (
 )
 from vaells_jax.runs.main import main as run_experiment
 from vaells_jax.runs.records import write_json
-from vaells_jax.runs.results import markdown
+from vaells_jax.runs.results import markdown, spread
 from vaells_jax.runs.run import TITLES
 
 EXPERIMENTS = {
@@ -110,19 +109,18 @@ def gather(folder: pathlib.Path) -> Values:
 
 def table(values: Values) -> str:
     """Lay the figures out as Markdown: median (least to most), a row a model."""
-    models = [m for m in TITLES if any(m in row for row in values.values())]
     heads = ["", "the paper: prior, paths, classes"]
     rows = []
-    for model in models:
+    for model in _models(values):
         words = ", ".join(WORDS.get(model, ("not in it",)))
-        cells = (_cell(row.get(model, [])) for row in values.values())
+        cells = (spread(row[model]) if model in row else "" for row in values.values())
         rows.append([TITLES[model], words, *cells])
     return markdown([*heads, *(COLUMNS[name] for name in values)], rows)
 
 
-def figure(values: Mapping[str, Any], name: str) -> Figure:
+def figure(values: Values, name: str) -> Figure:
     """Draw every figure as a panel: each seed a dot, their median a bar."""
-    models = [m for m in TITLES if any(m in row for row in values.values())]
+    models = _models(values)
     columns = 3  # panels in a row
     rows = -(-len(values) // columns)
     height = 0.7 + rows * (0.5 + 0.2 * len(models))
@@ -145,14 +143,9 @@ def figure(values: Mapping[str, Any], name: str) -> Figure:
     return drawn
 
 
-def _cell(values: Sequence[float]) -> str:
-    """Show a median and how far the seeds are apart."""
-    if not values:
-        return ""
-    median = f"{np.median(values):.3g}"
-    if len(values) == 1:
-        return median
-    return f"{median} ({min(values):.3g} to {max(values):.3g})"
+def _models(values: Values) -> list[str]:
+    """Return the models that have a figure, in the order of the figures."""
+    return [m for m in TITLES if any(m in row for row in values.values())]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Settings of the baselines for the swiss roll and the concentric circles."""
 
 import dataclasses
-from typing import Any
 
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.training import BaselineOptions
@@ -28,25 +27,15 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
     """Return a model's settings: the networks of Table 2, latents in the plane."""
     steps = STEPS.get(preset.preset, preset.schedule.steps)
     assert isinstance(preset, VaellsConfig)
-    own: dict[str, Any] = {}
-    options: dict[str, int | float | str] = {}
-    if model == "vampprior":
-        options = {"num_components": 100}
-    if model in ("manifold_autoencoder", "data_operators"):
-        options = {"num_operators": preset.model.num_operators}
-        own["schedule"] = Schedule(steps, steps // 2, 0, 0)
-        # Of few examples even the nearest are far away.
-        if model == "data_operators":
-            steps = min(steps, 2_000)  # it has no networks to train
-            own["schedule"] = Schedule(steps, 0, 0, 0)
-            own["latent_size"] = LIFTED_DIM
-        own["data"] = dataclasses.replace(preset.data, batch_size=200)
-    return baseline_config(
+    if model == "data_operators":
+        steps = min(steps, 2_000)  # it has no networks to train
+    config = baseline_config(
         model,
         preset,
         steps,
+        latent_size=2,
         likelihood=Likelihood("gaussian", LIKELIHOOD_STD),
-        options=options,
+        options={"num_components": 100} if model == "vampprior" else {},
         optimizer=BaselineOptions(
             rate=1e-3,
             warm_up_steps=steps // 5,
@@ -54,5 +43,18 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
             decay_steps=steps // 3,
         ),
         evaluation=LIKELIHOODS,
-        **{"latent_size": 2} | own,
+    )
+    if model not in ("manifold_autoencoder", "data_operators"):
+        return config
+    config = dataclasses.replace(
+        config,
+        schedule=Schedule(steps, steps // 2, 0, 0),
+        options={"num_operators": preset.model.num_operators},
+        # Of few examples even the nearest are far away.
+        data=dataclasses.replace(preset.data, batch_size=200),
+    )
+    if model == "manifold_autoencoder":
+        return config
+    return dataclasses.replace(
+        config, latent_size=LIFTED_DIM, schedule=Schedule(steps, 0, 0, 0)
     )

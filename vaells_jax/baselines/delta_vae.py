@@ -2,15 +2,18 @@
 
 import dataclasses
 import functools
-import math
 from typing import Any, ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines.base import Baseline
-from vaells_jax.baselines.manifolds import Manifold, ManifoldName, make_manifold
+from vaells_jax.baselines.manifolds import (
+    Manifold,
+    ManifoldName,
+    between,
+    make_manifold,
+)
 
 MIN_TIME = 1e-5
 """The shortest time, of a deviation of 0.003."""
@@ -60,8 +63,7 @@ class DeltaVae(Baseline):
 
     def posterior(self, outputs: Float[Array, " e"]) -> HeatKernel:
         """Read the mean, by projection, and the logarithm of time, by a sigmoid."""
-        low, high = math.log(MIN_TIME), math.log(self.space.max_time)
-        time = jnp.exp(low + (high - low) * jax.nn.sigmoid(outputs[-1]))
+        time = between(MIN_TIME, self.space.max_time, outputs[-1])
         return HeatKernel(self.space.project(outputs[:-1]), time)
 
     def centre(self, posterior: HeatKernel) -> Float[Array, " d"]:

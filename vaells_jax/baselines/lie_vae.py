@@ -6,7 +6,6 @@ the group acts on, so that one model shows many objects in every pose.
 
 import dataclasses
 import functools
-import math
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
@@ -15,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.baselines import rotations
 from vaells_jax.baselines.base import Baseline
-from vaells_jax.baselines.manifolds import Manifold, make_manifold
+from vaells_jax.baselines.manifolds import Manifold, between, make_manifold
 from vaells_jax.baselines.vae import (
     LOG_VARIANCE_RANGE,
     DiagonalNormal,
@@ -80,12 +79,10 @@ class LieVae(Baseline):
         """
         mean, spread = jnp.split(outputs, 2)
         size = self.space.size
-        low, high = map(math.log, STD_RANGE)
-        share = jax.nn.sigmoid(jnp.squeeze(spread[: self.space.dim]))
         log_variance = jnp.clip(spread[size:], *LOG_VARIANCE_RANGE)
         return PushedNormal(
             self.space.project(mean[:size]),
-            jnp.exp(low + (high - low) * share),
+            between(*STD_RANGE, jnp.squeeze(spread[: self.space.dim])),
             DiagonalNormal(mean[size:], log_variance),
         )
 
@@ -110,8 +107,9 @@ class LieVae(Baseline):
 
     def log_prior(self, z: Float[Array, " d"], prior: Any) -> Float[Array, ""]:
         """Return the uniform density, times the content's standard normal."""
-        zero = jnp.zeros_like(z[self.space.size :])
-        standard = log_normal(z[self.space.size :], DiagonalNormal(zero, zero))
+        _, content = self._parts(z)
+        zero = jnp.zeros_like(content)
+        standard = log_normal(content, DiagonalNormal(zero, zero))
         return standard - self.space.log_volume
 
     def draw_prior(self, key: PRNGKeyArray, prior: Any) -> Float[Array, " d"]:

@@ -21,6 +21,12 @@ _TURNS = 3
 """Turns to either side whose pre-images count: beyond lie 9 deviations or more."""
 
 
+def between(low: float, high: float, raw: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Map any numbers into a range, their sigmoid being the place on its log scale."""
+    first, last = math.log(low), math.log(high)
+    return jnp.exp(first + (last - first) * jax.nn.sigmoid(raw))
+
+
 @dataclasses.dataclass(frozen=True)
 class Manifold(abc.ABC):
     """A closed manifold without a boundary, embedded.

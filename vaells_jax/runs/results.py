@@ -77,6 +77,14 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
+def spread(values: Sequence[float]) -> str:
+    """Show a median and, of several values, how far they are apart."""
+    median = f"{np.median(values):.4g}"
+    if len(values) == 1:
+        return median
+    return f"{median} ({min(values):.4g} to {max(values):.4g})"
+
+
 def _numbers(seeds: Sequence[Merits]) -> Iterator[tuple[str, list[Any]]]:
     """Yield each figure that is one number, with its values over the seeds."""
     for name, first in seeds[0].items():
@@ -88,11 +96,9 @@ def _cell(entry: Mapping[str, Any] | None) -> str:
     """Show a median, how far the seeds are apart, and the paper's value."""
     if entry is None:
         return ""
-    values, median, paper = entry["values"], entry["median"], entry["paper"]
-    cell = f"{median:.4g}"
-    if len(values) > 1:
-        cell += f" ({min(values):.4g} to {max(values):.4g})"
-    elif entry["standard_error"] is not None:
+    values, paper = entry["values"], entry["paper"]
+    cell = spread(values)
+    if len(values) == 1 and entry["standard_error"] is not None:
         cell += f" ± {entry['standard_error']:.1g}"
     return cell if paper is None else f"{cell}; paper {paper:.4g}"
 
