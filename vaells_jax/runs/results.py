@@ -77,7 +77,7 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[int | float]) -> str:
     """Show a median and, of several values, how far they are apart."""
     median = f"{np.median(values):.4g}"
     if len(values) == 1:
