@@ -44,6 +44,8 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
         ),
         evaluation=LIKELIHOODS,
     )
+    if model == "r":
+        return dataclasses.replace(config, schedule=Schedule(steps, steps // 2, 0, 0))
     if model not in ("manifold_autoencoder", "data_operators"):
         return config
     config = dataclasses.replace(

@@ -6,12 +6,14 @@ its posterior and its prior are.
 """
 
 import abc
+import copy
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -50,10 +52,12 @@ class Baseline(abc.ABC):
         latent_size: Entries of a latent.
         likelihood: What the decoder's outputs mean.
         has_density: Whether there are log p(z) and log q(z|x), so that log p(x) is.
+        params: The parameters of a model that `bind` gave them; otherwise None.
     """
 
     extra_entries: ClassVar[int] = 0
     """Entries of a latent beyond its degrees of freedom, 1 on a sphere."""
+    params: ClassVar[BaselineParams | None] = None
 
     networks: Networks
     latent_size: int
@@ -63,6 +67,16 @@ class Baseline(abc.ABC):
     def __post_init__(self) -> None:
         """Raise a ValueError for a field that is not of its kind."""
         check_fields(self)
+
+    def bind(self, params: BaselineParams) -> Self:
+        """Return the model with its parameters, for what it does by them.
+
+        `elbo.py` and `trained/baseline.py` call every function of a model with them.
+        As a static argument a bound model equals the one without.
+        """
+        bound = copy.copy(self)
+        object.__setattr__(bound, "params", params)
+        return bound
 
     @staticmethod
     @abc.abstractmethod
@@ -109,6 +123,12 @@ class Baseline(abc.ABC):
         latent = jax.ShapeDtypeStruct((self.latent_size,), jnp.float32)
         return jax.eval_shape(self.decoder_inputs, latent).size
 
+    def log_data(
+        self, x: Float[Array, "*x"], outputs: Float[Array, "*x"], z: Float[Array, " d"]
+    ) -> Float[Array, ""]:
+        """Return log p(x|z) in nats; `outputs` are the decoder's for the latent."""
+        return self.likelihood.log_prob(x, outputs)
+
     def divergence(
         self, z: Float[Array, " d"], posterior: Posterior, prior: Any
     ) -> Float[Array, ""]:
@@ -133,18 +153,8 @@ class Baseline(abc.ABC):
         ends: Float[Array, "P d"],
         times: Float[Array, " T"],
     ) -> Float[Array, "P T d"]:
-        """Join pairs of latents; `join` is for paths that are learned."""
+        """Join pairs of latents; here by straight lines."""
         return jnp.asarray(straight_line(starts, ends, times))
-
-    def join(
-        self,
-        params: BaselineParams,
-        starts: Float[Array, "P d"],
-        ends: Float[Array, "P d"],
-        times: Float[Array, " T"],
-    ) -> Float[Array, "P T d"]:
-        """Join pairs of latents by what was learned; here as `path` does."""
-        return self.path(starts, ends, times)
 
     def optimizer(
         self, adam: optax.GradientTransformation, phase: Phase
@@ -168,3 +178,13 @@ class Baseline(abc.ABC):
     ) -> Callable[[TrainState], TrainState] | None:
         """Return what changes a state once the schedule's warm-up is over, or None."""
         return None
+
+
+def gather_examples(
+    next_batch: Callable[[int], Batch], step: int, count: int
+) -> Float[Array, "n ..."]:
+    """Return so many examples, those of a step's batch and the following ones."""
+    inputs: list[np.ndarray] = []
+    while sum(len(x) for x in inputs) < count:
+        inputs.append(np.asarray(next_batch(step + len(inputs)).inputs))
+    return jnp.asarray(np.concatenate(inputs)[:count])

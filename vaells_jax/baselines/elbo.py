@@ -53,7 +53,7 @@ def posteriors(
             f"the encoder of a {type(model).__name__} of latent_size "
             f"{model.latent_size} must give {wanted} features; got {outputs.shape[1]}."
         )
-    return jax.vmap(model.posterior)(outputs)
+    return jax.vmap(model.bind(params).posterior)(outputs)
 
 
 def decode_outputs(
@@ -102,10 +102,11 @@ def negative_elbo(
             such data, where they are concrete.
     """
     model.likelihood.check_support(inputs)
+    model = model.bind(params)
     found = posteriors(params, inputs, model=model)
     latents = draw_samples(key, found, 1, model.draw)[:, 0]
     outputs = decode_outputs(params, latents, model=model)
-    images = jax.vmap(model.likelihood.log_prob)(inputs, outputs)
+    images = jax.vmap(model.log_data)(inputs, outputs, latents)
     prior = model.prior(params)
     divergences = jax.vmap(model.divergence, (0, 0, None))(latents, found, prior)
     terms = ElboTerms(-jnp.mean(images), jnp.mean(divergences))
@@ -121,13 +122,14 @@ def log_weights(
     num_samples: int,
 ) -> Float[Array, "n S"]:
     """Return `log p(x|z) + log p(z) - log q(z|x)` of posterior samples, in nats."""
+    model = model.bind(params)
     found = posteriors(params, inputs, model=model)
     latents = draw_samples(key, found, num_samples, model.propose)
     outputs = decode_outputs(params, latents, model=model)
     prior = model.prior(params)
 
     def weigh(x, z, output, posterior):
-        image = model.likelihood.log_prob(x, output)
+        image = model.log_data(x, output, z)
         latent = model.log_prior(z, prior) - model.log_posterior(z, posterior)
         return image + latent
 

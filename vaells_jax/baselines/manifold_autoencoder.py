@@ -126,15 +126,15 @@ class ManifoldAutoencoder(Baseline):
         coefficients = drawn.astype(code.dtype) * prior["spread"]
         return transport(prior["operators"], coefficients, code)
 
-    def join(
+    def path(
         self,
-        params: BaselineParams,
         starts: Float[Array, "P d"],
         ends: Float[Array, "P d"],
         times: Float[Array, " T"],
     ) -> Float[Array, "P T d"]:
         """Transport codes along the paths inferred between them."""
-        operators = jnp.asarray(params.prior["operators"])
+        assert self.params is not None
+        operators = jnp.asarray(self.params.prior["operators"])
         size = _magnitude(jnp.concatenate([starts, ends]))
         search = InferenceOptions(search="global", l1_weight=self.l1_weight)
         found = infer_coefficients(

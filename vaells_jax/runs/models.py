@@ -18,6 +18,7 @@ from vaells_jax.baselines.delta_vae import DeltaVae
 from vaells_jax.baselines.hyperspherical import Hyperspherical
 from vaells_jax.baselines.lie_vae import LieVae
 from vaells_jax.baselines.manifold_autoencoder import ManifoldAutoencoder
+from vaells_jax.baselines.r_vae import RVae
 from vaells_jax.baselines.training import init_state as init_baseline
 from vaells_jax.baselines.training import make_step as make_baseline_step
 from vaells_jax.baselines.training import objectives
@@ -44,6 +45,7 @@ BASELINES: dict[str, type[Baseline]] = {
     "delta": DeltaVae,
     "lie": LieVae,
     "vampprior": VampPrior,
+    "r": RVae,
     "manifold_autoencoder": ManifoldAutoencoder,
     "data_operators": DataOperators,
 }

@@ -98,7 +98,7 @@ class TrainedBaseline(TrainedModel):
         times = check_times(times)
         starts, ends = jnp.asarray(starts), jnp.asarray(ends)
         times = jnp.asarray(times, starts.dtype)
-        return self.model.join(self.params, starts, ends, times)
+        return self.model.bind(self.params).path(starts, ends, times)
 
     def widened(self) -> "TrainedBaseline":
         """Return the model with samples three times as far from their centre."""
@@ -125,6 +125,7 @@ class TrainedBaseline(TrainedModel):
 # Functions of their arrays alone, so that runs share compilations.
 @functools.partial(jax.jit, static_argnames="model")
 def _encode(params, inputs, *, model):
+    model = model.bind(params)
     return jax.vmap(model.centre)(posteriors(params, inputs, model=model))
 
 
@@ -135,6 +136,7 @@ def _decode(params, latents, *, model):
 
 @functools.partial(jax.jit, static_argnames=("model", "num_samples", "spread"))
 def _sample(params, key, inputs, *, model, num_samples, spread):
+    model = model.bind(params)
     found = posteriors(params, inputs, model=model)
     if spread != 1.0:
         found = jax.vmap(lambda posterior: model.widen(posterior, spread))(found)
@@ -143,6 +145,7 @@ def _sample(params, key, inputs, *, model, num_samples, spread):
 
 @functools.partial(jax.jit, static_argnames=("model", "count"))
 def _sample_prior(params, key, *, model, count):
+    model = model.bind(params)
     prior = model.prior(params)
     keys = jax.random.split(key, count)
     return jax.vmap(model.draw_prior, (0, None))(keys, prior)
