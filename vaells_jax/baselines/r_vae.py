@@ -46,8 +46,7 @@ PATH_SEGMENTS, PATH_ITERATIONS = 30, 30
 class RVae(Baseline):
     """Posterior and prior Brownian motion of `J_mu^T J_mu + J_sigma^T J_sigma`.
 
-    mu is the decoder, sigma the deviation by radial basis functions of `radial.py`. The
-    prior has one learned centre and time.
+    mu is the decoder, sigma the deviation of `radial.py`; the prior has one mean, time.
 
     Attributes:
         num_centres: Radial basis functions.
@@ -144,7 +143,7 @@ class RVae(Baseline):
         )
 
     def init_prior(self, key: PRNGKeyArray, inputs: Float[Array, "n ..."]) -> Any:
-        """Return what `after_warm_up` will set."""
+        """Return what `after_warm_up` will set; routes go from the mean to centres."""
         size, count, dtype = self.latent_size, self.num_centres, inputs.dtype
         return {
             "mean": jnp.zeros(size, dtype),
@@ -152,7 +151,6 @@ class RVae(Baseline):
             "centres": jnp.zeros((count, size), dtype),
             "widths": jnp.ones(count, dtype),
             "log_weights": jnp.zeros((count, inputs[0].size), dtype),
-            # From the first mean to the centres, where geodesics' searches begin.
             "log_times": jnp.full(count, math.log(FIRST_TIME * self.likelihood.std**2)),
             "routes": jnp.zeros((count, immersions.SEGMENTS + 1, size), dtype),
         }

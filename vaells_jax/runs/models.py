@@ -24,6 +24,7 @@ from vaells_jax.baselines.training import make_step as make_baseline_step
 from vaells_jax.baselines.training import objectives
 from vaells_jax.baselines.vae import Vae
 from vaells_jax.baselines.vamp_prior import VampPrior
+from vaells_jax.baselines.vdae import Vdae
 from vaells_jax.model.objective import loss
 from vaells_jax.model.paths import Model
 from vaells_jax.model.starts import linear_start, skew
@@ -45,6 +46,7 @@ BASELINES: dict[str, type[Baseline]] = {
     "delta": DeltaVae,
     "lie": LieVae,
     "vampprior": VampPrior,
+    "vdae": Vdae,
     "r": RVae,
     "manifold_autoencoder": ManifoldAutoencoder,
     "data_operators": DataOperators,

@@ -26,6 +26,7 @@ TITLES = {
     "delta": "Delta-VAE",
     "lie": "Lie VAE",
     "vampprior": "VampPrior",
+    "vdae": "VDAE",
     "r": "R-VAE",
     "manifold_autoencoder": "Manifold Autoencoder",
     "data_operators": "operators on data",
