@@ -37,6 +37,8 @@ WORDS = {
     "delta": ("no", "no", "no"),
     "lie": ("no", "nonlinear", "no"),
     "vampprior": ("yes", "no", "no"),
+    "vdae": ("yes", "linear", "no"),
+    "r": ("yes", "nonlinear", "no"),
     "vaells": ("yes", "nonlinear", "yes"),
 }
 """Adaptive prior, paths and class separation in the paper's Table 1."""

@@ -138,10 +138,14 @@ EXPERIMENT = Experiment(
     measure=measure,
     draw=training_figures,
     baselines=settings,
-    without=dict.fromkeys(
-        ("manifold_autoencoder", "data_operators"),
-        "log p(x) is compared here, which it does not have.",
-    ),
+    without={
+        **dict.fromkeys(
+            ("manifold_autoencoder", "data_operators"),
+            "log p(x) is compared here, which it does not have.",
+        ),
+        "vdae": "its walk goes among examples, and pixels are drawn anew in every step.",
+        "r": "its likelihood is a Gaussian whose deviation it learns.",
+    },
     compare=compare,
     watch=watch,
 )

@@ -28,7 +28,11 @@ OPTIONS: dict[str, dict[str, int | float | str]] = {
     "vampprior": {"num_components": 50, "pseudo_inputs": "images"}
 }
 
-WITHOUT = {"data_operators": "it is for vectors; operators on images are 784 x 784."}
+WITHOUT = {
+    "data_operators": "it is for vectors; operators on images are 784 x 784.",
+    "r": "each step of each geodesic differentiates a decoder of images by a latent of "
+    "ten numbers, seconds for a training step; it is for the 2-D sets.",
+}
 
 
 def settings(model: str, preset: RunConfig) -> BaselineConfig:

@@ -9,7 +9,7 @@ import abc
 import copy
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,8 @@ from vaells_jax.training.step import TrainState
 
 Posterior = Any
 """A posterior's parameters, whatever a model makes of its encoder's outputs."""
+
+Kind = TypeVar("Kind", bound="Baseline")
 
 
 class BaselineParams(NamedTuple):
@@ -68,7 +70,7 @@ class Baseline(abc.ABC):
         """Raise a ValueError for a field that is not of its kind."""
         check_fields(self)
 
-    def bind(self, params: BaselineParams) -> Self:
+    def bind(self: Kind, params: BaselineParams) -> Kind:
         """Return the model with its parameters, for what it does by them.
 
         `elbo.py` and `trained/baseline.py` call every function of a model with them.

@@ -86,8 +86,8 @@ def walk(
         turn = jax.scipy.linalg.cho_solve((factor, True), normal)
         moved = z + v - 0.5 * turn
         squared = jnp.sum((image(moved) - image(z)) ** 2)
-        far = squared > 4.0 * jnp.sum(noise**2) * start.time / steps
-        return jnp.where(far, z, moved), None
+        near = squared <= 4.0 * jnp.sum(noise**2) * start.time / steps
+        return jnp.where(near, moved, z), None  # nor is one to NaN
 
     noise = jax.random.normal(key, (steps, *start.mean.shape), start.mean.dtype)
     return jax.lax.scan(step, start.mean, noise)[0]

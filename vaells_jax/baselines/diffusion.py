@@ -54,8 +54,8 @@ def embed(
         `C(x) = sum_j P(x, x_j) (psi(x_j) - psi(x)) (psi(x_j) - psi(x))^T`.
     """
     chances = transitions(x, found.examples, found.scales, neighbours=neighbours)
-    psi = chances @ found.coordinates / found.eigenvalues
-    apart = found.coordinates - psi
+    psi = chances @ found.coordinates / jnp.asarray(found.eigenvalues)
+    apart = found.coordinates - psi[None]
     covariance = (apart * chances[:, None]).T @ apart
     # Along a curve there is no other direction: it gets a tenth of the deviation.
     least = 0.01 * jnp.trace(covariance) + jnp.finfo(psi.dtype).tiny
@@ -95,6 +95,6 @@ def fit_diffusion(
 def _distances(x, examples, neighbours):
     """Return squared distances from a point, and the root of its scale's."""
     axes = tuple(range(1, examples.ndim))
-    squared = jnp.sum((jnp.asarray(examples) - x) ** 2, axis=axes)
+    squared = jnp.sum((jnp.asarray(examples) - x[None]) ** 2, axis=axes)
     nearest = -jax.lax.top_k(-squared, neighbours)[0]
     return squared, jnp.sqrt(nearest[-1] + jnp.finfo(squared.dtype).tiny)

@@ -31,7 +31,7 @@ def metric(
 
 
 def curve_energy(
-    immersion: Immersion, params: Any, curve: Float[Array, "T+1 d"]
+    immersion: Immersion, params: Any, curve: Float[Array, "n d"]
 ) -> Float[Array, ""]:
     """Return `T sum_i |f(z_i+1) - f(z_i)|^2`: of T equal chords, the length squared."""
     images = jax.vmap(immersion, (None, 0))(params, curve)
@@ -44,10 +44,10 @@ def geodesic(
     start: Float[Array, " d"],
     end: Float[Array, " d"],
     *,
-    first: Float[Array, "T+1 d"] | None = None,
+    first: Float[Array, "n d"] | None = None,
     segments: int = SEGMENTS,
     iterations: int = ITERATIONS,
-) -> Float[Array, "T+1 d"]:
+) -> Float[Array, "n d"]:
     """Search for the curve of least energy.
 
     Levenberg-Marquardt on the chords: a step that does not lower the energy is not
@@ -58,7 +58,7 @@ def geodesic(
         params: Its first argument.
         start: First point.
         end: Last point.
-        first: A curve to begin with, its ends replaced; the straight line if None.
+        first: A curve of n = T + 1 points to begin with, its ends replaced; the straight line if None.
         segments: T of the straight line; the length's error falls as 1 / T^2.
         iterations: Steps of the search.
 
@@ -103,7 +103,7 @@ def squared_distance(
     start: Float[Array, " d"],
     end: Float[Array, " d"],
     *,
-    first: Float[Array, "T+1 d"] | None = None,
+    first: Float[Array, "n d"] | None = None,
     segments: int = SEGMENTS,
     iterations: int = ITERATIONS,
 ) -> Float[Array, ""]:
@@ -128,7 +128,7 @@ def squared_distance(
 def geodesic_paths(
     immersion: Immersion,
     params: Any,
-    curves: Float[Array | np.ndarray, "P T+1 d"],
+    curves: Float[Array | np.ndarray, "P n d"],
     times: Float[Array, " S"],
     *,
     iterations: int = ITERATIONS,
@@ -153,7 +153,7 @@ def routes(
     ends: Float[Array | np.ndarray, "P d"],
     *,
     segments: int = SEGMENTS,
-) -> Float[np.ndarray, "P T+1 d"]:
+) -> Float[np.ndarray, "P n d"]:
     """Join pairs by the shortest polygons whose corners are among some points.
 
     Geodesics searched from there go round what the straight line would have to cross.
@@ -202,7 +202,7 @@ def _line_length(immersion, params, start, end):
     start, end = jnp.broadcast_arrays(start, end)
 
     def one(pair):
-        line = pair[0] + times[:, None] * (pair[1] - pair[0])
+        line = pair[0][None] + times[:, None] * (pair[1] - pair[0])[None]
         images = jax.vmap(immersion, (None, 0))(params, line)
         return jnp.sum(jnp.linalg.norm(jnp.diff(images, axis=0), axis=1))
 

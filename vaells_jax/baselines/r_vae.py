@@ -238,7 +238,7 @@ class RVae(Baseline):
     def _squared(self, z, mean):
         """Return the squared distance from the prior's mean."""
         found = self._bound.prior
-        nearest = jnp.argmin(jnp.sum((z - found["centres"]) ** 2, axis=-1))
+        nearest = jnp.argmin(jnp.sum((z[None] - found["centres"]) ** 2, axis=-1))
         route = jnp.asarray(found["routes"])[nearest]
         route = route + jnp.linspace(mean - route[0], z - route[-1], len(route))
         return immersions.squared_distance(

@@ -34,13 +34,15 @@ class Radial(NamedTuple):
 
     def mean(self, z: Float[Array, " d"], values: Float[Array, " K"]) -> Array:
         """Return the mean of a value for each centre, of the nearest ones."""
-        apart = jnp.sum((z - jnp.asarray(self.centres)) ** 2, axis=-1)
-        return jax.nn.softmax(-0.5 * apart / self.widths**2) @ values
+        return jax.nn.softmax(self._logs(z)) @ values
 
     def values(self, z: Float[Array | np.ndarray, " d"]) -> Float[Array, " K"]:
         """Return the basis functions' values."""
-        squared = jnp.sum((z - jnp.asarray(self.centres)) ** 2, axis=-1)
-        return jnp.exp(-0.5 * squared / self.widths**2)
+        return jnp.exp(self._logs(z))
+
+    def _logs(self, z):
+        squared = jnp.sum((z[None] - jnp.asarray(self.centres)) ** 2, axis=-1)
+        return -0.5 * squared / jnp.asarray(self.widths) ** 2
 
 
 def fit_radial(
@@ -57,7 +59,7 @@ def fit_radial(
     """
     from scipy.cluster.vq import kmeans2
 
-    spread = codes.std(axis=0) + np.finfo(codes.dtype).tiny
+    spread = codes.std(axis=0, keepdims=True) + np.finfo(codes.dtype).tiny
     centres, own = kmeans2(codes / spread, count, minit="++", seed=seed)
     centres = (centres * spread).astype(codes.dtype)
     apart = np.linalg.norm(codes - centres[own], axis=1)
