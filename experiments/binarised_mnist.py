@@ -143,7 +143,7 @@ EXPERIMENT = Experiment(
             ("manifold_autoencoder", "data_operators"),
             "log p(x) is compared here, which it does not have.",
         ),
-        "vdae": "its walk goes among examples, and pixels are drawn anew in every step.",
+        "vdae": "its walk is among examples; here pixels are drawn anew in every step.",
         "r": "its likelihood is a Gaussian whose deviation it learns.",
     },
     compare=compare,

@@ -23,9 +23,11 @@ from vaells_jax.baselines.hyperspherical import Hyperspherical
 from vaells_jax.baselines.lie_vae import LieVae
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.manifold_autoencoder import ManifoldAutoencoder
+from vaells_jax.baselines.r_vae import RVae
 from vaells_jax.baselines.training import BaselineOptions
 from vaells_jax.baselines.vae import Vae
 from vaells_jax.baselines.vamp_prior import VampPrior
+from vaells_jax.baselines.vdae import Vdae
 from vaells_jax.data.batches import batch_indices, draw_anchors
 from vaells_jax.data.images import load_images
 from vaells_jax.data.synthetic import concentric_circles, swiss_roll
@@ -632,6 +634,16 @@ def measures() -> dict[str, tuple[Callable, dict[str, Any]]]:
             {"num_operators": COUNTS, "neighbours": COUNTS, "num_examples": COUNTS,
              "l1_weight": (-1.0, NAN), "norm_weight": (-1.0, "1"),
              "transport_weight": (INF, None)},
+        ),
+        "RVae": (
+            lambda **k: RVae(networks, **{"latent_size": 3, **k}),
+            {"latent_size": COUNTS, "num_centres": COUNTS,
+             "likelihood": (Likelihood("bernoulli"), None)},
+        ),
+        "Vdae": (
+            lambda **k: Vdae(networks, **{"latent_size": 3, **k}),
+            {"latent_size": COUNTS, "num_examples": (4, *COUNTS),
+             "neighbours": (1_001, *COUNTS), "steps": COUNTS},
         ),
         "VampPrior": (
             lambda **k: VampPrior(networks, 3, **k),

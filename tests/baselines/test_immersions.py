@@ -103,7 +103,7 @@ def test_geodesics_on_a_paraboloid_are_those_of_the_equation(x64, dtype):
         height = curvature * np.dot(start, velocity)
         length = np.hypot(np.linalg.norm(velocity), height)
         found = immersions.geodesic(
-            paraboloid, jnp.asarray(curvature, dtype), *jnp.asarray(curve[[0, -1]], dtype),
+            paraboloid, curvature, *jnp.asarray(curve[[0, -1]], dtype),
             segments=40, iterations=20,
         )  # fmt: skip
         energy = immersions.curve_energy(paraboloid, curvature, found)

@@ -11,6 +11,7 @@ from vaells_jax import Batch, dense_networks
 from vaells_jax.baselines.elbo import negative_elbo
 from vaells_jax.baselines.hyperspherical import Hyperspherical
 from vaells_jax.baselines.likelihoods import Likelihood
+from vaells_jax.baselines.r_vae import RVae
 from vaells_jax.baselines.training import (
     BaselineOptions,
     _rate,
@@ -20,6 +21,7 @@ from vaells_jax.baselines.training import (
 )
 from vaells_jax.baselines.vae import Vae
 from vaells_jax.baselines.vamp_prior import VampPrior
+from vaells_jax.baselines.vdae import Vdae
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.fit import fit
 from vaells_jax.training.schedule import Schedule
@@ -87,6 +89,57 @@ def test_training_raises_the_bound(baseline, points):
         on_step=lambda step, phase, m, state: losses.append(m["negative_elbo"]),
     )  # fmt: skip
     assert np.mean(losses[-20:]) < np.mean(losses[:20]) - 1.0
+
+
+STAGED = {
+    "r": (RVae, {"num_centres": 8}, {"mean", "log_time", "log_weights", "log_times"}),
+    "vdae": (Vdae, {"num_examples": 60, "neighbours": 8}, set()),
+}
+"""Models that the end of the warm-up sets parts of, and what the prior learns."""
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_a_model_of_two_stages_learns_and_resumes_to_the_bit(name, tmp_path, dtype):
+    kind, options, learned = STAGED[name]
+    networks = dense_networks(kind.encoder_size(2), 3, hidden=16)
+    model = kind(networks, 2, Likelihood("gaussian", 0.2), **options)
+    angle = np.random.default_rng(0).uniform(0, 2 * np.pi, (20, 30))
+    circle = np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=-1).astype(dtype)
+
+    def next_batch(step):
+        return Batch(jnp.asarray(circle[step % 20]), jnp.zeros(30, jnp.int32))
+
+    def start():
+        return init_state(
+            jax.random.key(0), jnp.asarray(circle[0]), model=model, options=OPTIONS
+        )
+
+    def train(state, steps=260, **more):
+        return fit(
+            jax.random.key(3), state, next_batch,
+            schedule=Schedule(steps, min(steps, 160), 0, 0),
+            make_step=lambda phase: make_step(model, OPTIONS, phase),
+            after_warm_up=model.after_warm_up(jax.random.key(4), next_batch), **more,
+        )  # fmt: skip
+
+    rows, kept = [], {}
+    on_step = lambda step, phase, m, state: rows.append(m["negative_elbo"])
+
+    def save(state):
+        kept[int(state.step)] = jax.tree.map(np.array, state.params)
+
+    whole = train(start(), on_step=on_step, save=save, save_every=20)
+    assert np.mean(rows[-20:]) < np.mean(rows[160:170])
+    for key, value in kept[180].prior.items():
+        moved = np.any(value != kept[260].prior[key])
+        assert moved == (key in learned), key
+    checkpoints = Checkpoints(tmp_path)
+    for stop in (150, 200):
+        train(start(), stop, save=checkpoints.save)
+        again = checkpoints.restore(start())
+        assert int(again.step) == stop
+        chex.assert_trees_all_equal(train(again), whole)
+    checkpoints.close()
 
 
 def test_divergence_warms_up_evenly():

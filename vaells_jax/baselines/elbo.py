@@ -113,6 +113,20 @@ def negative_elbo(
     return terms.reconstruction + divergence_weight * terms.divergence, terms
 
 
+def reconstruction_alone(
+    params: BaselineParams, inputs: Float[Array, "n ..."], *, model: Baseline
+) -> tuple[Float[Array, ""], ElboTerms]:
+    """Return the objective of an autoencoder, whose codes are the posteriors' centres.
+
+    The likelihood is the model's before it learns one of its own. Arguments and terms
+    are those of `negative_elbo`.
+    """
+    codes = jax.vmap(model.centre)(posteriors(params, inputs, model=model))
+    outputs = decode_outputs(params, codes, model=model)
+    term = -jnp.mean(jax.vmap(model.likelihood.log_prob)(inputs, outputs))
+    return term, ElboTerms(term, jnp.zeros_like(term))
+
+
 def log_weights(
     params: BaselineParams,
     key: PRNGKeyArray,

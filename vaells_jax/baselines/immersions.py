@@ -58,7 +58,8 @@ def geodesic(
         params: Its first argument.
         start: First point.
         end: Last point.
-        first: A curve of n = T + 1 points to begin with, its ends replaced; the straight line if None.
+        first: n = T + 1 points of a curve to begin with, its ends replaced; None for
+            the straight line.
         segments: T of the straight line; the length's error falls as 1 / T^2.
         iterations: Steps of the search.
 

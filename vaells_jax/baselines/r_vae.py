@@ -2,7 +2,7 @@
 
 An autoencoder is trained first (the schedule's warm-up). Radial basis functions about
 its codes then become the decoder's deviation, which grows away from the data; it, the
-posteriors' times and the prior are trained further, and the networks stay as they are.
+posteriors' times and the prior are trained further, the networks no more.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from vaells_jax.baselines import brownian, immersions
 from vaells_jax.baselines.base import Baseline, BaselineParams, gather_examples
 from vaells_jax.baselines.brownian import BrownianMotion
-from vaells_jax.baselines.elbo import ElboTerms, decode_outputs
+from vaells_jax.baselines.elbo import decode_outputs, reconstruction_alone
 from vaells_jax.baselines.radial import Radial, fit_radial
 from vaells_jax.model.types import Batch
 from vaells_jax.networks.contract import apply_encoder
@@ -64,8 +64,7 @@ class RVae(Baseline):
         """Raise a ValueError for a field of another kind, or binary data."""
         super().__post_init__()
         if self.likelihood.kind != "gaussian":
-            kind = self.likelihood.kind
-            raise ValueError(f"likelihood: an RVae's must be gaussian; got {kind!r}.")
+            raise ValueError("likelihood: an RVae's must be gaussian; got 'bernoulli'.")
 
     @staticmethod
     def encoder_size(latent_size: int) -> int:
@@ -145,20 +144,22 @@ class RVae(Baseline):
     def init_prior(self, key: PRNGKeyArray, inputs: Float[Array, "n ..."]) -> Any:
         """Return what `after_warm_up` will set; routes go from the mean to centres."""
         size, count, dtype = self.latent_size, self.num_centres, inputs.dtype
+        first = math.log(FIRST_TIME * self.likelihood.std**2)
         return {
             "mean": jnp.zeros(size, dtype),
             "log_time": jnp.zeros((), dtype),
             "centres": jnp.zeros((count, size), dtype),
             "widths": jnp.ones(count, dtype),
             "log_weights": jnp.zeros((count, inputs[0].size), dtype),
-            "log_times": jnp.full(count, math.log(FIRST_TIME * self.likelihood.std**2)),
+            "log_times": jnp.full(count, first, dtype),
             "routes": jnp.zeros((count, immersions.SEGMENTS + 1, size), dtype),
         }
 
     def prior(self, params: BaselineParams) -> BrownianMotion:
         """Return the prior's centre, time and metric."""
         found = params.prior
-        return self.bind(params)._motion(found["mean"], jnp.exp(found["log_time"]))
+        mean = jnp.asarray(found["mean"])
+        return self.bind(params)._motion(mean, jnp.exp(found["log_time"]))
 
     def optimizer(
         self, adam: optax.GradientTransformation, phase: Phase
@@ -182,14 +183,7 @@ class RVae(Baseline):
         """Return the autoencoder's objective in the warm-up, then the bound."""
         if phase != "warm_up":
             return None
-
-        def alone(params):
-            codes = apply_encoder(self.networks, params.encoder, batch.inputs)
-            images = decode_outputs(params, codes, model=self)
-            logs = jax.vmap(self.likelihood.log_prob)(batch.inputs, images)
-            term = -jnp.mean(logs)
-            return term, ElboTerms(term, jnp.zeros_like(term))
-
+        alone = lambda params: reconstruction_alone(params, batch.inputs, model=self)
         return alone, lambda params: jnp.zeros(())
 
     def after_warm_up(

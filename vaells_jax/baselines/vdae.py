@@ -22,6 +22,7 @@ from vaells_jax.baselines.elbo import (
     decode_outputs,
     draw_samples,
     posteriors,
+    reconstruction_alone,
 )
 from vaells_jax.checks import as_count
 from vaells_jax.model.types import Batch
@@ -162,8 +163,14 @@ class Vdae(Baseline):
     ) -> tuple[Callable, Callable]:
         """Return the bound on log p(x'|x), x' a step of the walk from x.
 
-        `E_q(z|x') log p(x'|z) - KL(q(z|x'), N(psi(x), C(x)))`, eq. 6 of theirs.
+        `E_q(z|x') log p(x'|z) - KL(q(z|x'), N(psi(x), C(x)))`. In a warm-up, when there
+        is no map, it is an autoencoder's.
         """
+        if phase == "warm_up":
+            alone = lambda params: reconstruction_alone(
+                params, batch.inputs, model=self
+            )
+            return alone, lambda params: jnp.zeros(())
         step_key, draw_key = jax.random.split(key)
         found = _map(params)
         go = lambda x: embed(x, found, neighbours=self.neighbours)
