@@ -131,19 +131,15 @@ def _preset(name: str) -> RunConfig:
 
 EXPERIMENT = Experiment(
     name="binarised_mnist",
-    summary="Train the baselines on dynamically binarised MNIST and estimate their "
-    "likelihoods.",
+    summary="Train the baselines on dynamically binarised MNIST; estimate log p(x).",
     presets={name: _preset(name) for name in STEPS},
     prepare=natural,
     measure=measure,
     draw=training_figures,
     baselines=settings,
     without={
-        **dict.fromkeys(
-            ("manifold_autoencoder", "data_operators"),
-            "log p(x) is compared here, which it does not have.",
-        ),
-        "vdae": "its walk is among examples; here pixels are drawn anew in every step.",
+        **dict.fromkeys(("manifold_autoencoder", "data_operators"), "no log p(x)."),
+        "vdae": "it walks among examples, whose pixels are drawn anew in every step.",
         "r": "its likelihood is a Gaussian whose deviation it learns.",
     },
     compare=compare,

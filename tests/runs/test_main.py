@@ -11,7 +11,7 @@ import pytest
 
 from experiments import natural_mnist, swiss_roll
 from tests.runs.conftest import command
-from vaells_jax.baselines import manifold_autoencoder
+from vaells_jax.baselines import manifold_autoencoder, r_vae
 from vaells_jax.runs.main import main
 from vaells_jax.runs.models import BASELINES
 from vaells_jax.runs.records import merit
@@ -48,6 +48,7 @@ def names(folder):
 def few_pairs(monkeypatch):
     monkeypatch.setattr(manifold_autoencoder, "DRAWS", 1)
     monkeypatch.setattr(manifold_autoencoder, "STEPS", 2)
+    monkeypatch.setattr(r_vae, "CODES", 100)
 
 
 def test_models_that_make_no_sense_are_refused_by_name(tmp_path, capsys):
