@@ -103,13 +103,20 @@ NAMES = [
 
 
 COMPILED_LONG = ("loss", "infer_coefficients, global")
+RUN_LONG = ("loss", "infer_coefficients, differentiable")
 
 
 def test_the_names_are_those_of_the_cases(cases):
     assert set(NAMES) == set(cases)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in RUN_LONG else name
+        for name in NAMES
+    ],
+)
 def test_transformations_change_no_value(name, cases, unchecked):
     function, arguments = cases[name]
     tolerance = {"rtol": 1e-3, "atol": 1e-4}
