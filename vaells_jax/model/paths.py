@@ -26,6 +26,7 @@ from vaells_jax.model.posterior import sample_posterior
 from vaells_jax.model.prior import closest_anchor
 from vaells_jax.model.types import Batch, LossWeights, Params
 from vaells_jax.networks.contract import Networks, apply_decoder, apply_encoder
+from vaells_jax.operators.structures import Dense, Structure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Model:
         closest_anchor: Prior over the closest anchor (eq. 12) or over all (eq. 7).
         posterior_search: How paths from `f(x)` are searched; its L1 weight is zeta_q.
         prior_search: How paths from anchors are searched; its L1 weight is zeta_p.
+        structure: What the operators have in common.
     """
 
     networks: Networks
@@ -48,6 +50,7 @@ class Model:
     closest_anchor: bool = True
     posterior_search: InferenceOptions = InferenceOptions(initial_range=(0.0, 1.0))
     prior_search: InferenceOptions = InferenceOptions()
+    structure: Structure = Dense()
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -56,6 +59,10 @@ class Model:
             ValueError: If a number is out of its range, or a field not of its kind.
         """
         check_fields(self)
+
+    def dictionary(self, params: Params) -> Params:
+        """Return a state's parameters with its operators as matrices."""
+        return params._replace(operators=self.structure.matrices(params.operators))
 
 
 class Paths(NamedTuple):

@@ -15,7 +15,8 @@ class Params(NamedTuple):
     Attributes:
         encoder: Parameters of `f_phi`.
         decoder: Parameters of `g_theta`.
-        operators: The dictionary Psi, which acts on latents from the left.
+        operators: The dictionary Psi, which acts on latents from the left; in a
+            `TrainState` what the model's structure makes it of.
         anchors: Anchor points in the data space, per class: `[C, N_a, *x]`. None where
             each example brings its own (`Batch.anchors`).
         latent_scale: `s`, positive: latents are `f_phi(x) / s`, and the decoder sees
@@ -24,7 +25,7 @@ class Params(NamedTuple):
 
     encoder: PyTree
     decoder: PyTree
-    operators: Float[Array, "M d d"]
+    operators: PyTree
     anchors: Float[Array, "C N ..."] | None
     latent_scale: Float[Array, ""] | float = 1.0
 

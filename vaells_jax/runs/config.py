@@ -12,6 +12,7 @@ from vaells_jax.checks import check_fields, check_kind
 from vaells_jax.inference import InferenceOptions
 from vaells_jax.model.types import LossWeights
 from vaells_jax.networks.stock import NetworkName
+from vaells_jax.operators.structures import StructureName
 from vaells_jax.training.optimizers import OptimizerOptions
 from vaells_jax.training.schedule import Schedule
 
@@ -54,7 +55,10 @@ class ModelConfig:
         operator_std: Deviation of the operators' first entries.
         linear_start: Root mean square of each latent coordinate where dense networks
             start as a linear map and its inverse, or None to start them as drawn.
-        skew_start: Start the operators antisymmetric: generators of rotations.
+        skew_start: Start dense operators antisymmetric: generators of rotations.
+        structure: What the operators have in common, a name of
+            `operators.structures.STRUCTURES`.
+        structure_options: The structure's own fields.
     """
 
     networks: NetworkName | Literal["own"] = "convolutional"
@@ -67,10 +71,16 @@ class ModelConfig:
     operator_std: float = 0.01
     linear_start: float | None = None
     skew_start: bool | None = None
+    structure: StructureName = "dense"
+    structure_options: dict[str, int | bool] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise a ValueError for a number that is out of its range."""
         check_fields(self, positive=("latent_scale", "linear_start"))
+        if self.skew_start and self.structure != "dense":
+            raise ValueError(
+                f"skew_start is for dense operators; got structure {self.structure!r}."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -75,6 +75,8 @@ def load_run(
         static = vaells(config, facts, networks)
         size = config.model.latent_size
         params = from_named_arrays(Params, arrays)
+        if path.is_dir():  # a state's; a file has the matrices
+            params = static.dictionary(params)
         trained = TrainedVaells(static, params, config.weights, record=record)
     else:
         assert isinstance(config, BaselineConfig)

@@ -31,6 +31,7 @@ from vaells_jax.model.starts import linear_start, skew
 from vaells_jax.model.types import Batch
 from vaells_jax.networks.contract import Networks
 from vaells_jax.networks.stock import make_networks, standardised
+from vaells_jax.operators.structures import STRUCTURES
 from vaells_jax.runs.config import BaselineConfig, RunConfig, VaellsConfig
 from vaells_jax.runs.run import RunData, run_keys
 from vaells_jax.trained.base import TrainedModel
@@ -110,7 +111,8 @@ def recipe(
         params = state.params
         if config.model.linear_start is not None:
             spread = config.model.linear_start
-            params = linear_start(params, data.inputs, spread=spread)
+            linear = linear_start(model.dictionary(params), data.inputs, spread=spread)
+            params = linear._replace(operators=params.operators)
         if config.model.skew_start:
             params = params._replace(operators=skew(params.operators))
         return state.replace(params=params)  # type: ignore[attr-defined]
@@ -119,7 +121,9 @@ def recipe(
         model=model, weights=config.weights, schedule=config.schedule,
         optimizer=config.optimizer, mesh=mesh,
     )  # fmt: skip
-    trained = lambda state: TrainedVaells(model, state.params, config.weights)
+    trained = lambda state: TrainedVaells(
+        model, model.dictionary(state.params), config.weights
+    )
     return Recipe(
         model, start, steps, scale,
         lambda state, batch: _vaells_loss(
@@ -148,6 +152,7 @@ def _baseline_recipe(config, data, networks):
 
 @functools.partial(jax.jit, static_argnames=("model", "weights"))
 def _vaells_loss(params, key, batch, *, model, weights):
+    params = model.dictionary(params)
     return loss(params, key, batch, model=model, weights=weights)[0]
 
 
@@ -174,7 +179,21 @@ def vaells(
         closest_anchor=config.model.closest_anchor,
         posterior_search=config.posterior_search,
         prior_search=config.prior_search,
+        structure=_structure(config.model),
     )
+
+
+def _structure(config):
+    """Make the operators' structure that a configuration names."""
+    kind, options = STRUCTURES[config.structure], dict(config.structure_options)
+    if "latent_size" in {field.name for field in dataclasses.fields(kind)}:
+        options["latent_size"] = config.latent_size
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise ValueError(
+            f"structure_options: {options} do not fit {config.structure!r}: {error}."
+        ) from error
 
 
 def baseline(

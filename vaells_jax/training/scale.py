@@ -31,7 +31,8 @@ def choose_scale(
         step = int(state.step)
         numbers = range(step, step + SCALE_BATCHES)
         batches = [np.asarray(next_batch(i).inputs) for i in numbers]
-        scale = latent_magnitude(state.params, jnp.concatenate(batches), model=model)
+        params = model.dictionary(state.params)
+        scale = latent_magnitude(params, jnp.concatenate(batches), model=model)
         if not (math.isfinite(scale) and scale > 0):
             raise NonFiniteLossError(
                 f"the latents' magnitude after warm-up is {scale}: no scale fits."

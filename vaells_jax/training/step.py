@@ -82,7 +82,7 @@ def init_state(
         inputs: Any batch of the data's shape.
         anchors: Anchor points of each class, or None where examples bring their own.
         optimizer: Rates of the groups.
-        operator_std: Deviation of every entry of Psi.
+        operator_std: Deviation of the entries of Psi that its structure leaves free.
         latent_scale: `s`; `choose_scale` sets it when the warm-up ends, if it is used.
         network_transform: Moves the networks, in place of Adam at the options' rates.
         anchor_transform: Moves the anchors, in place of plain gradient steps. Both must
@@ -93,7 +93,8 @@ def init_state(
 
     Raises:
         ValueError: If an argument is not of its kind or out of its range, the anchors'
-            shape is not that of the inputs, or there is none of them.
+            shape is not that of the inputs, there is none of them, or the structure has
+            no such dictionary.
     """
     check_key("key", key)
     check_kind(model=(model, Model), optimizer=(optimizer, OptimizerOptions))
@@ -109,8 +110,9 @@ def init_state(
     latents = jax.eval_shape(
         lambda p, x: apply_encoder(model.networks, p, x), encoder, inputs
     )
-    shape = (num_operators, latents.shape[-1], latents.shape[-1])
-    operators = operator_std * jax.random.normal(operator_key, shape, latents.dtype)
+    operators = model.structure.init(
+        operator_key, num_operators, latents.shape[-1], operator_std, latents.dtype
+    )
     scale = jnp.array(latent_scale, latents.dtype)
     params = Params(encoder, decoder, operators, anchors, scale)
     transform = make_optimizer(
@@ -192,11 +194,11 @@ def _build_step(
             state.opt_state,
             state.params,
             objective=lambda params: operator_objective(
-                params.operators, paths, factors
+                model.dictionary(params).operators, paths, factors
             ),
         )
         params = optax.apply_updates(state.params, updates)
-        metrics = _metrics(total, terms, paths, params, opt_state)
+        metrics = _metrics(total, terms, paths, model.dictionary(params), opt_state)
         metrics["gradient_norm"] = optax.tree.norm(grads)
         new = state.replace(step=state.step + 1, params=params, opt_state=opt_state)  # type: ignore[attr-defined]
         return new, metrics
@@ -220,6 +222,7 @@ def _phase_loss(params, key, batch, *, model, weights, phase):
             for group, active in zip(params, is_active(phase), strict=True)
         )
     )
+    params = model.dictionary(params)
     if phase == "warm_up":
         total, terms = warm_up_loss(params, key, batch, model=model, weights=weights)
         return total, (terms, None)
