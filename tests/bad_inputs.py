@@ -46,6 +46,7 @@ from vaells_jax.evaluation.importance import (
 from vaells_jax.evaluation.ranks import spearman
 from vaells_jax.evaluation.reconstruction import reconstruction_errors
 from vaells_jax.operators.matrix_exponential import expm_action
+from vaells_jax.operators.structures import Basis, Blocks, Commuting, LowRank
 from vaells_jax.runs import config as run_config
 from vaells_jax.sharding import make_mesh
 from vaells_jax.training.checkpoints import Checkpoints
@@ -172,6 +173,11 @@ def of_arrays() -> dict[str, tuple[Callable, dict[str, Any], dict[str, tuple]]]:
             lambda **k: vj.infer_coefficients(key, **k),
             {"operators": p["operators"], "start": p["pairs"], "end": p["pairs"]},
             {"start": (*longer, ""), "end": longer},
+        ),
+        "describe_operators": (
+            vj.describe_operators,
+            {"operators": p["params"].operators, "latents": p["pairs"]},
+            dict.fromkeys(("operators", "latents"), ("an empty first axis",)),
         ),
         "fit_operators": (
             functools.partial(vj.fit_operators, key, num_operators=2),
@@ -635,6 +641,14 @@ def measures() -> dict[str, tuple[Callable, dict[str, Any]]]:
              "l1_weight": (-1.0, NAN), "norm_weight": (-1.0, "1"),
              "transport_weight": (INF, None)},
         ),
+        "Blocks": (Blocks, {"size": (4, *COUNTS), "latent_size": (3, *COUNTS)}),
+        "Commuting": (
+            Commuting, {"scaling": (1, "yes"), "learned_basis": (None, 0)}
+        ),
+        "LowRank": (LowRank, {"rank": COUNTS}),
+        "Basis": (
+            Basis, {"generators": ((), [[1.0]], [[[1.0, NAN], [0.0, 1.0]]], [[[1, 2]]])}
+        ),
         "RVae": (
             lambda **k: RVae(networks, **{"latent_size": 3, **k}),
             {"latent_size": COUNTS, "num_centres": COUNTS,
@@ -812,6 +826,10 @@ def drawn() -> dict[str, tuple[Callable, dict[str, Any]]]:
                 **{"steps": ones(3), "norms": ones((3, 2)), "title": title, **k}
             ),
             {"steps": (3, [1.0]), "norms": (3, [1.0])},
+        ),
+        "operator_algebra": (
+            functools.partial(figures.operator_algebra, title=title),
+            {"found": (None, "algebra")},
         ),
         "operator_eigenvalues": (
             functools.partial(figures.operator_eigenvalues, title=title),

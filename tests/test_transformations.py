@@ -16,9 +16,9 @@ NO_ARRAYS = {
     "from_nnx", "from_equinox", "load_published", "load_run", "train", "from_arrays",
     "fit", "choose_scale", "make_train_step", "init_state", "draw_anchors",
     "spread_anchors", "log_likelihood", "log_marginal_likelihood",
-    "fit_operators",
+    "fit_operators", "describe_operators",
 }  # fmt: skip
-"""Functions that make networks or steps, read files, or draw before a training."""
+"""Functions that make networks or steps, read files, draw before, describe after."""
 
 
 @pytest.fixture(autouse=True)

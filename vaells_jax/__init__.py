@@ -11,6 +11,7 @@ if pathlib.Path(sys.argv[0]).stem in ("-m", "vaells-jax"):
 
 from vaells_jax.data.arrays import from_arrays, spread_anchors
 from vaells_jax.data.batches import batch_indices, draw_anchors
+from vaells_jax.evaluation.algebra import describe_operators
 from vaells_jax.evaluation.importance import (
     ImportanceOptions,
     log_marginal_likelihood,
@@ -73,6 +74,7 @@ __all__ = [
     "convolutional_networks",
     "decode",
     "dense_networks",
+    "describe_operators",
     "draw_anchors",
     "encode",
     "fit",

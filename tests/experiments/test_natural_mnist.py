@@ -23,6 +23,7 @@ TINY = {
     "evaluation.points": 2, "evaluation.samples": 50,
 }  # fmt: skip
 FIGURES = {
+    "operator_algebra.png",
     "operator_eigenvalues.png", "operator_magnitudes.png", "operator_paths.png",
     "posterior_samples.png", "reconstruction_curve.png", "reconstructions.png",
     "transport_curves.png",
@@ -141,6 +142,7 @@ def test_published_weights_are_evaluated_and_drawn(tmp_path, capsys):
     assert config["config"]["model"]["num_operators"] == 4
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
     assert drawn == {
+        "operator_algebra.png",
         "operator_eigenvalues.png", "operator_paths.png", "posterior_samples.png",
         "reconstructions.png",
     }  # fmt: skip

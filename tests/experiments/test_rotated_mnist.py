@@ -20,6 +20,7 @@ TINY = {
     "data.anchors_per_class": 3, "model.latent_size": 4, "model.latent_scale": 1.0,
 }  # fmt: skip
 FIGURES = {
+    "operator_algebra.png",
     "operator_eigenvalues.png", "operator_magnitudes.png", "posterior_samples.png",
     "posterior_samples_more.png", "reconstruction_curve.png", "reconstructions.png",
     "rotation_paths.png", "transport_curves.png",
@@ -28,6 +29,8 @@ MERITS = {
     "angle_monotonicity", "path_mse", "reconstruction_mse", "identity_of_samples",
     "identity_along_rotations", "identity_along_paths", "rotation_reconstruction_mse",
     "classifier_accuracy", "frequency_ratios", "operator_eigenvalues",
+    "operator_closure", "operator_commutators", "operator_frequency_ratios",
+    "operator_order_swap", "operator_planes",
 }  # fmt: skip
 
 

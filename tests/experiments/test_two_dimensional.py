@@ -9,7 +9,8 @@ from experiments import concentric_circles, swiss_roll
 from tests.runs.conftest import command
 
 FIGURES = {
-    "embedding.png", "inferred_paths.png", "operator_eigenvalues.png",
+    "embedding.png", "inferred_paths.png", "operator_algebra.png",
+    "operator_eigenvalues.png",
     "operator_magnitudes.png", "operator_orbits.png", "prior_samples.png",
     "reconstruction_curve.png", "transport_curves.png",
 }  # fmt: skip

@@ -35,9 +35,14 @@ def log(folder, phases):
 
 
 def test_what_was_not_logged_is_not_drawn(run):
-    assert set(training_figures(run)) == {"operator_eigenvalues"}
+    assert set(training_figures(run)) == {"operator_algebra", "operator_eigenvalues"}
     log(run.workdir, ["warm_up", "warm_up"])
-    warm = {"operator_eigenvalues", "operator_magnitudes", "reconstruction_curve"}
+    warm = {
+        "operator_algebra",
+        "operator_eigenvalues",
+        "operator_magnitudes",
+        "reconstruction_curve",
+    }
     assert set(training_figures(run)) == warm
     for phase in ("joint", "operators"):
         log(run.workdir, ["warm_up", "warm_up", phase, phase])

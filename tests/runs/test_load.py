@@ -12,6 +12,7 @@ import pytest
 
 from experiments import swiss_roll
 from vaells_jax import dense_networks
+from vaells_jax.operators.structures import STRUCTURES
 from vaells_jax.runs.config import baseline_config, with_settings
 from vaells_jax.runs.folder import BEST, CHECKPOINTS, claim, make_record
 from vaells_jax.runs.load import load_run
@@ -141,6 +142,31 @@ def test_the_scale_that_a_run_has_chosen_comes_with_it(data, config, tmp_path):
     found.export(tmp_path / "model")
     again = load_run(tmp_path / "model.npz")
     np.testing.assert_array_equal(again.encode(data.inputs), wanted.encode(data.inputs))
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_operators_of_every_structure_are_read_as_matrices(
+    name, config, data, tmp_path
+):
+    settings = {"model.structure": name, "model.skew_start": None}
+    if name == "blocks":
+        settings |= {"model.structure_options": {"size": 1}, "model.num_operators": 2}
+    wanted = saved(tmp_path, data, with_settings(config, settings))
+    count = 2 if name == "blocks" else 1
+    assert wanted.params.operators.shape == (count, 2, 2)
+    found = load_run(tmp_path)
+    assert same(found, wanted)
+    found.export(tmp_path / "model")
+    assert same(load_run(tmp_path / "model.npz"), wanted)
+
+
+def test_a_structure_that_is_none_is_refused(config, data):
+    bad = {"model.structure": "low_rank", "model.structure_options": {"size": 2}}
+    bad |= {"model.skew_start": None}
+    with pytest.raises(ValueError, match="structure_options: .* do not fit 'low_rank'"):
+        recipe(with_settings(config, bad), data)
+    with pytest.raises(ValueError, match="skew_start is for dense operators"):
+        with_settings(config, {"model.structure": "skew"})
 
 
 def test_data_that_networks_standardise(config, tmp_path):

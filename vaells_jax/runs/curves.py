@@ -4,7 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from vaells_jax.evaluation.algebra import (
+    OperatorDescription,
+    as_record,
+    describe_operators,
+)
 from vaells_jax.evaluation.figures import (
+    operator_algebra,
     operator_eigenvalues,
     operator_magnitudes,
     training_curves,
@@ -31,6 +37,36 @@ BASELINE_CURVES = {
     "transport objective": "transport",
 }
 """What steps of a baseline log, by its title: those of them that it has."""
+
+
+DESCRIBED = 500
+"""Training examples whose latents say how much energy a plane holds."""
+
+DESCRIPTIONS = {
+    "planes": (
+        "operator_planes",
+        "of each operator: growth and frequency (radians) of its planes per unit of c, "
+        "and their share of the latents' energy",
+    ),
+    "frequency_ratios": (
+        "operator_frequency_ratios",
+        "frequencies of planes with a hundredth of the energy or more, over that of "
+        "the plane with most of it",
+    ),
+    "commutators": (
+        "operator_commutators",
+        "|[A, B]| / (2 |A| |B|) of each pair: 0 where they commute",
+    ),
+    "closure": (
+        "operator_closure",
+        "share of each bracket outside the operators' span: 0 of a Lie algebra",
+    ),
+    "order_swap": (
+        "operator_order_swap",
+        "RMS between two orders of two transports by half a radian, over the latents'",
+    ),
+}
+"""What `results.json` has of an operator's description: name and meaning."""
 
 
 def training_figures(run: Run) -> dict[str, Any]:
@@ -62,7 +98,10 @@ def training_figures(run: Run) -> dict[str, Any]:
     figures = {
         "operator_eigenvalues": operator_eigenvalues(
             run.trained.params.operators, title=f"Operator eigenvalues ({run.label})"
-        )
+        ),
+        "operator_algebra": operator_algebra(
+            _description(run), title=f"What the operators are ({run.label})"
+        ),
     }
     if not lines:
         return figures
@@ -88,8 +127,9 @@ def training_figures(run: Run) -> dict[str, Any]:
 
 
 def operator_merits(run: Run) -> Merits:
-    """Describe the operators of a VAELLS: norms and eigenvalues."""
+    """Describe the operators of a VAELLS: norms, eigenvalues, and what they are."""
     found = spectrum(run.trained.params.operators)
+    record = as_record(_description(run))
     return {
         "operator_norms": merit(found.norms.tolist(), "Frobenius norms"),
         "operator_eigenvalues": merit(
@@ -99,4 +139,14 @@ def operator_merits(run: Run) -> Merits:
             ],
             "of each operator, real and imaginary parts",
         ),
+        **{
+            name: merit(record[key], meaning)
+            for key, (name, meaning) in DESCRIPTIONS.items()
+        },
     }
+
+
+def _description(run: Run) -> OperatorDescription:
+    """Describe the operators by what they do to the first data points' latents."""
+    latents = run.trained.encode(run.data.inputs[:DESCRIBED])
+    return describe_operators(run.trained.params.operators, latents)

@@ -64,8 +64,8 @@ def test_a_perfect_model_of_the_circles_measures_perfect(tmp_path):
     assert "log_marginal_likelihood" not in found
     drawn = concentric_circles.EXPERIMENT.draw(run)
     assert set(drawn) == {
-        "embedding", "inferred_paths", "operator_eigenvalues", "operator_orbits",
-        "prior_samples",
+        "embedding", "inferred_paths", "operator_algebra", "operator_eigenvalues",
+        "operator_orbits", "prior_samples",
     }  # fmt: skip
     compared = concentric_circles.EXPERIMENT.compare([run])
     assert set(compared) == {"embeddings"}

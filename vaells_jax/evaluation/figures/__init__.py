@@ -4,6 +4,7 @@ No pyplot and no global state: a figure is an object that `save_figure` writes. 
 are those of Okabe and Ito, told apart by colour-blind eyes and in grey print.
 """
 
+from vaells_jax.evaluation.figures.algebra import operator_algebra
 from vaells_jax.evaluation.figures.canvas import save_figure
 from vaells_jax.evaluation.figures.curves import (
     compared_curves,
@@ -25,6 +26,7 @@ __all__ = [
     "compared_sample_grids",
     "image_rows",
     "latent_map",
+    "operator_algebra",
     "operator_eigenvalues",
     "operator_magnitudes",
     "operator_path_rows",

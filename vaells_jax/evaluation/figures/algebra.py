@@ -1,0 +1,64 @@
+"""A figure of what operators are: their planes, and how they go together."""
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from vaells_jax.checks import check_kind
+from vaells_jax.evaluation.algebra import OperatorDescription
+from vaells_jax.evaluation.figures.canvas import (
+    LABEL_SIZE,
+    PALETTE,
+    TICK_SIZE,
+    new_figure,
+    plain_axes,
+)
+
+_MARKERS = "osD^vP*X"
+
+
+def operator_algebra(found: OperatorDescription, *, title: str) -> Figure:
+    """Show each operator's planes, and for several how far they commute.
+
+    Left, a mark is a plane: how fast it turns, and how much of the latents' energy it
+    holds. Right, each pair's relative commutator, 0 where the order of two paths does
+    not matter.
+
+    Args:
+        found: What `describe_operators` returns.
+        title: The figure's title.
+
+    Raises:
+        ValueError: For anything but a description.
+    """
+    check_kind(found=(found, OperatorDescription))
+    count = len(found.norms)
+    figure = new_figure(7.2 if count > 1 else 4.6, 3.6, title)
+    row = figure.subplots(1, 2 if count > 1 else 1, squeeze=False)[0]
+    axes = row[0]
+    for index, planes in enumerate(found.planes):
+        axes.scatter(
+            [plane.frequency for plane in planes],
+            [100 * plane.energy for plane in planes],
+            s=26, marker=_MARKERS[index % len(_MARKERS)], facecolors="none",
+            edgecolors=PALETTE[index % len(PALETTE)], linewidths=1.3, label=index + 1,
+        )  # fmt: skip
+    plain_axes(axes)
+    axes.set_xlabel("frequency [rad per unit of c]", fontsize=LABEL_SIZE)
+    axes.set_ylabel("latents' energy [%]", fontsize=LABEL_SIZE)
+    axes.set_title("planes", fontsize=LABEL_SIZE, loc="left")
+    if count == 1:
+        return figure
+    if count <= 10:
+        axes.legend(title="operator", fontsize=TICK_SIZE, title_fontsize=TICK_SIZE)
+    axes = row[1]
+    image = axes.imshow(found.commutators, vmin=0.0, cmap="viridis")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label("|[A, B]| / 2 |A| |B|", fontsize=LABEL_SIZE)
+    bar.ax.tick_params(labelsize=TICK_SIZE)
+    for side in (axes.xaxis, axes.yaxis):
+        side.set_major_locator(MaxNLocator(min(count, 8), integer=True))
+        side.set_major_formatter(lambda value, _: f"{value + 1:.0f}")
+    axes.tick_params(labelsize=TICK_SIZE)
+    axes.set_xlabel("operator", fontsize=LABEL_SIZE)
+    axes.set_title("commutators", fontsize=LABEL_SIZE, loc="left")
+    return figure
