@@ -109,24 +109,30 @@ def _path_merits(trained, data, curves):
 
 
 def class_merits(trained: TrainedModel, data: ManifoldDataset) -> Merits:
-    """Measure how far two circles are apart in any model's latents, and how round."""
+    """Measure how far two circles are apart in any model's latents, and how round.
+
+    Only latents in the plane have a radius.
+    """
     train, test = (
         np.asarray(trained.encode(split.inputs)) for split in (data.train, data.test)
     )
     labels = np.asarray(data.test.labels)
-    spreads = [structure.radius_spread(test[labels == label]) for label in (0, 1)]
-    return {
+    found = {
         "class_separation": merit(
             structure.class_separation(train, data.train.labels, test, labels),
             "share of test points whose nearest training latent is of their own circle",
-        ),
-        "radius_spread": merit(
-            max(spreads),
-            "std / mean of the latent radius about the fitted centre, after the linear "
-            "map that best rounds it; the larger of the circles",
-            per_class=spreads,
-        ),
+        )
     }
+    if test.shape[1] != 2:
+        return found
+    spreads = [structure.radius_spread(test[labels == label]) for label in (0, 1)]
+    found["radius_spread"] = merit(
+        max(spreads),
+        "std / mean of the latent radius about the fitted centre, after the linear map "
+        "that best rounds it; the larger of the circles",
+        per_class=spreads,
+    )
+    return found
 
 
 def _relative_error(outputs, inputs):

@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from vaells_jax import LossWeights, init_state, loss, make_train_step
+from vaells_jax.operators.structures import Commuting, Skew
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.failure import NonFiniteLossError
 from vaells_jax.training.fit import fit, to_host
@@ -63,6 +64,36 @@ def assert_same_bits(a, b):
     chex.assert_trees_all_equal_structs(a, b)
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
+
+
+@pytest.mark.parametrize(
+    "structure", [Skew(), Commuting(learned_basis=True)], ids=["skew", "commuting"]
+)
+def test_training_moves_a_structures_parameters_and_never_leaves_it(
+    structure, tiny_model, tiny_params, tiny_batch
+):
+    model = dataclasses.replace(tiny_model, structure=structure)
+    state = init_state(
+        jax.random.key(7), model=model, num_operators=2, inputs=tiny_batch.inputs,
+        anchors=jnp.array(tiny_params.anchors), optimizer=OPTIMIZER, operator_std=0.3,
+    )  # fmt: skip
+    before = to_host(state.params.operators)
+    step = make_train_step(
+        "operators", model=model, weights=WEIGHTS, schedule=SCHEDULE,
+        optimizer=OPTIMIZER,
+    )  # fmt: skip
+    for _ in range(6):
+        state, metrics = step(state, jax.random.key(3), tiny_batch)
+        norms = np.linalg.norm(model.dictionary(state.params).operators, axis=(1, 2))
+        np.testing.assert_allclose(metrics["operator_norms"], norms, rtol=1e-5)
+    after = state.params.operators
+    for x, y in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+        assert np.any(x != np.asarray(y))
+    found = np.asarray(model.dictionary(state.params).operators, float)
+    if isinstance(structure, Skew):
+        np.testing.assert_array_equal(found, -found.swapaxes(1, 2))
+    else:
+        np.testing.assert_allclose(found[0] @ found[1], found[1] @ found[0], atol=1e-6)
 
 
 class Killed(Exception):

@@ -1,6 +1,7 @@
 """What is measured and drawn of the plane's curves, of a model known by hand."""
 
 import dataclasses
+import types
 
 import jax
 import jax.numpy as jnp
@@ -93,3 +94,10 @@ def test_data_are_drawn_anew_for_every_seed_and_the_same_for_every_model():
     assert np.any(np.asarray(first.inputs) != np.asarray(other.inputs))
     with pytest.raises(ValueError, match="--dataset: swiss_roll draws its own data"):
         prepare(with_settings(swiss_roll.TUNED, {"data.dataset": "mnist"}))
+
+
+def test_latents_that_are_not_of_the_plane_have_no_radius():
+    data = concentric_circles.EXPERIMENT.prepare(concentric_circles.TUNED).source
+    found = class_merits(types.SimpleNamespace(encode=lambda x: x), data)
+    assert set(found) == {"class_separation"}
+    assert found["class_separation"]["value"] == 1.0
