@@ -10,6 +10,7 @@ import pytest
 
 from experiments import concentric_circles, swiss_roll
 from experiments.planes.data import draw_pairs
+from experiments.planes.measures import class_merits
 from vaells_jax.data.synthetic import CIRCLE_RADII
 from vaells_jax.runs.config import with_settings
 from vaells_jax.runs.models import recipe
