@@ -37,6 +37,9 @@ def drawn(name, dtype, seed=1):
     structure, _ = CASES[name]
     parameters = structure.init(jax.random.key(seed), M, D, 0.4, dtype)
     noise = np.random.default_rng(seed)
+    if isinstance(structure, Commuting):
+        rates = parameters["rates"]
+        parameters["rates"] = jnp.asarray(0.4 * noise.normal(size=rates.shape), dtype)
     if name == "commuting, learned":
         parameters["basis"] = jnp.asarray(noise.normal(size=15), dtype)
     c, z = (jnp.asarray(noise.normal(size=s), dtype) for s in (M, D))

@@ -165,7 +165,7 @@ def test_a_structure_that_is_none_is_refused(config, data):
     bad |= {"model.skew_start": None}
     with pytest.raises(ValueError, match="structure_options: .* do not fit 'low_rank'"):
         recipe(with_settings(config, bad), data)
-    with pytest.raises(ValueError, match="skew_start is for dense operators"):
+    with pytest.raises(ValueError, match="skew_start must be None or False"):
         with_settings(config, {"model.structure": "skew"})
 
 

@@ -79,7 +79,8 @@ class ModelConfig:
         check_fields(self, positive=("latent_scale", "linear_start"))
         if self.skew_start and self.structure != "dense":
             raise ValueError(
-                f"skew_start is for dense operators; got structure {self.structure!r}."
+                "skew_start must be None or False where operators are not dense; got "
+                f"structure {self.structure!r}."
             )
 
 

@@ -30,11 +30,16 @@ class Commuting(Structure):
         self, key: PRNGKeyArray, num_operators: int, latent_size: int, std: float,
         dtype: Any = None,
     ) -> dict[str, Array]:  # fmt: skip
-        """Draw the rates; Q starts as the identity."""
+        """Draw turnings; scalings start at 0, and Q as the identity.
+
+        Drawn scalings outgrow turnings in half of all planes, and few such operators
+        find their way back.
+        """
         if latent_size % 2:
             refuse(self, "latent_size must be even", num_operators, latent_size)
-        shape = (num_operators, latent_size // 2, 2 if self.scaling else 1)
-        found = {"rates": normal(key, shape, std, dtype)}
+        turn = normal(key, (num_operators, latent_size // 2, 1), std, dtype)
+        scale = [jnp.zeros_like(turn)] if self.scaling else []
+        found = {"rates": jnp.concatenate([*scale, turn], axis=-1)}
         if self.learned_basis:
             count = latent_size * (latent_size - 1) // 2
             found["basis"] = jnp.zeros(count, found["rates"].dtype)
