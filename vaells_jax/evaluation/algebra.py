@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.linalg
 from jaxtyping import Array, Float
 
 from vaells_jax.checks import as_number, check_numbers, check_shapes
@@ -122,8 +121,10 @@ def _ratios(planes):
 
 def _closure(Psi, brackets, sizes, commutators):
     """Return the share of each bracket outside the operators' span."""
+    from scipy.linalg import orth
+
     count = len(Psi)
-    span = scipy.linalg.orth(Psi.reshape(count, -1).T)
+    span = orth(Psi.reshape(count, -1).T)
     flat = brackets.reshape(count, count, -1)
     outside = np.linalg.norm(flat - flat @ span @ span.T, axis=-1)
     rounding = commutators <= 1e-6  # operators are often of single precision
@@ -133,9 +134,11 @@ def _closure(Psi, brackets, sizes, commutators):
 
 def _order_swap(Psi, z, reach):
     """Return how far apart two orders of two transports end."""
+    from scipy.linalg import expm
+
     radii = np.max(np.abs(np.linalg.eigvals(Psi)), axis=1)
     scale = np.divide(reach, radii, out=np.zeros_like(radii), where=radii > 0)
-    moves = [scipy.linalg.expm(s * A) for s, A in zip(scale, Psi, strict=True)]
+    moves = [expm(s * A) for s, A in zip(scale, Psi, strict=True)]
     size = max(np.sqrt(np.mean(z**2)), np.finfo(float).tiny)
     apart = lambda a, b: np.sqrt(np.mean(((a @ b - b @ a) @ z.T) ** 2)) / size
     return np.array([[apart(a, b) for b in moves] for a in moves])
