@@ -24,6 +24,8 @@ CASES = {
     "blocks of 3": (Blocks(3, 6), 3 * 9),
     "commuting": (Commuting(), 3 * 6),
     "rotations of planes": (Commuting(scaling=False), 3 * 3),
+    "separate planes": (Commuting(separate=True), 3 * 2),
+    "separate rotations": (Commuting(scaling=False, separate=True), 3),
     "commuting, learned": (Commuting(learned_basis=True), 3 * 6 + 15),
     "low rank": (LowRank(1), 3 * 12),
     "low rank of 2": (LowRank(2), 3 * 24),
@@ -94,12 +96,18 @@ def test_paths_and_their_derivatives_against_scipy(name, dtype, x64):
 def test_the_number_of_parameters_and_the_size_of_entries(name, dtype):
     structure, count = CASES[name]
     assert structure.num_parameters(M, D) == count
-    parameters = structure.init(jax.random.key(3), 400, D, 0.4, dtype)
-    matrices = np.asarray(structure.matrices(parameters), float)
+    count = 400
+    if getattr(structure, "separate", False):
+        count = D // 2
+    keys = jax.random.split(jax.random.key(3), 400 // count + 1)
+    draws = [structure.init(key, count, D, 0.4, dtype) for key in keys]
+    parameters = draws[0]
+    matrices = np.concatenate([structure.matrices(x) for x in draws]).astype(float)
     assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(parameters))
     if name != "basis":  # of other generators, other entries
         free = matrices[:, np.any(matrices != 0, axis=0)]
-        share = 1.0 if not name.startswith("blocks") else structure.size / D
+        share = structure.size / D if name.startswith("blocks") else 1.0
+        share = 2 / D if name.startswith("separate") else share
         root = np.sqrt(np.mean(free**2) / share)
         assert root == pytest.approx(0.4, rel=0.1)
 
@@ -173,6 +181,7 @@ def test_what_is_no_dictionary_is_refused(unchecked):
     key = jax.random.key(0)
     for structure, size, words in (
         (Commuting(), 3, "latent_size must be even"),
+        (Commuting(separate=True), 6, "separate planes want d / 2 operators"),
         (Skew(), 1, "a line has no rotations"),
         (LowRank(4), 3, "rank = 4 is above d"),
         (Blocks(2, 6), 4, "latent_size must be 6"),

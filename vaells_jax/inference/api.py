@@ -16,11 +16,12 @@ from vaells_jax.inference.devices import (
     usable_devices,
 )
 from vaells_jax.inference.energy import Problem, operator_norms
-from vaells_jax.inference.gauss_newton import CONVERGED
+from vaells_jax.inference.gauss_newton import CONVERGED, STALLED
 from vaells_jax.inference.global_search import global_batch
 from vaells_jax.inference.implicit import attach_derivative
 from vaells_jax.inference.lbfgs import lbfgs_batch
 from vaells_jax.inference.options import CoefficientFit, InferenceOptions
+from vaells_jax.inference.planes import plane_batch
 
 
 def infer_coefficients(
@@ -62,6 +63,11 @@ def infer_coefficients(
     check_numbers(operators=operators, start=start, end=end)
     check_kind(options=(options, InferenceOptions))
     _check_shapes(operators, start, end)
+    if options.search == "planes" and 2 * operators.shape[0] > operators.shape[-1]:
+        raise ValueError(
+            f"operators must have a plane of latents each for search='planes'; got "
+            f"{operators.shape[0]} of size {operators.shape[-1]}."
+        )
     leading = jnp.broadcast_shapes(jnp.shape(start)[:-1], jnp.shape(end)[:-1])
     problem = (key, operators, start, end)
     devices = usable_devices(math.prod(leading), *problem)
@@ -179,7 +185,7 @@ def _search(operators, initial, start, end, options) -> CoefficientFit:
     clean = lambda x: jnp.where(searchable[:, None], x, 0.0)
     problem = Problem(unit, options.l1_weight / norms, clean(start), clean(end))
     scaled = initial * norms[None, None, :]
-    solve = _solve_globally if options.search == "global" else _solve_from_starts
+    solve = _SOLVE[options.search]
     u, energy, status, iterations = solve(problem, scaled, searchable, options)
     found = jnp.isfinite(energy)
     still = 0.5 * jnp.sum((end - start) ** 2, axis=-1)
@@ -213,6 +219,18 @@ def _solve_from_starts(problem, initial, searchable, options):
 def _solve_globally(problem, initial, searchable, options):
     initial = jnp.moveaxis(initial, 0, 1)
     return global_batch(problem, initial, searchable, options.max_iterations)
+
+
+def _solve_planes(problem, initial, searchable, options):
+    u, energy = plane_batch(problem)
+    energy = jnp.where(searchable, energy, jnp.nan)
+    status = jnp.where(searchable, CONVERGED, STALLED)
+    return u, energy, status, jnp.zeros(searchable.shape, int)
+
+
+_SOLVE = {
+    "local": _solve_from_starts, "global": _solve_globally, "planes": _solve_planes,
+}  # fmt: skip
 
 
 def _check_shapes(operators, start, end):

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from vaells_jax.checks import as_number, check_fields
 
 Solver = Literal["gauss_newton", "lbfgs"]
-Search = Literal["local", "global"]
+Search = Literal["local", "global", "planes"]
 
 
 class CoefficientFit(NamedTuple):
@@ -40,7 +40,9 @@ class InferenceOptions:
             "lbfgs" (jaxopt's, as a peer; its own branches want `check_vma=False` under
             `jax.shard_map`).
         search: "local" follows the paper, from random starts near zero; "global"
-            scores many starts and refines the few best.
+            scores many starts and refines the few best; "planes" is exact, for
+            operator m turning latents 2m and 2m + 1 alone (`Commuting` with `separate`
+            and without `scaling`). Of other operators no pair converges.
         l1_weight: zeta of the objective's `zeta ||c||_1`.
         restarts: independent starts per pair, of which the best result is kept.
         initial_range: start r of the local search is drawn from
@@ -76,8 +78,8 @@ class InferenceOptions:
             raise ValueError(f"initial_range must have low <= high, got {between}")
         object.__setattr__(self, "initial_range", between)
         check_fields(self, signed=("restart_shift",))
-        if self.search == "global" and self.solver != "gauss_newton":
+        if self.search != "local" and self.solver != "gauss_newton":
             raise ValueError(
-                f'search="global" refines with solver="gauss_newton", got '
+                f'search="{self.search}" goes with solver="gauss_newton", got '
                 f"{self.solver!r}"
             )

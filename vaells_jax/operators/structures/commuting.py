@@ -19,11 +19,15 @@ class Commuting(Structure):
 
     Attributes:
         scaling: Whether planes are scaled; else all a are 0, and |z| is kept.
+        separate: Whether operator m has plane m for itself, M = d / 2; its
+            coefficients are then found exactly by the search "planes", if there are no
+            scalings and no basis.
         learned_basis: Learn the rotation Q, by an antisymmetric `basis`; else the
             planes are pairs of latents, which an encoder can turn as it likes.
     """
 
     scaling: bool = True
+    separate: bool = False
     learned_basis: bool = False
 
     def init(
@@ -37,7 +41,13 @@ class Commuting(Structure):
         """
         if latent_size % 2:
             refuse(self, "latent_size must be even", num_operators, latent_size)
-        turn = normal(key, (num_operators, latent_size // 2, 1), std, dtype)
+        planes = latent_size // 2
+        if self.separate and num_operators != planes:
+            refuse(
+                self, "separate planes want d / 2 operators", num_operators, latent_size
+            )
+        shape = (num_operators, 1 if self.separate else planes, 1)
+        turn = normal(key, shape, std, dtype)
         scale = [jnp.zeros_like(turn)] if self.scaling else []
         found = {"rates": jnp.concatenate([*scale, turn], axis=-1)}
         if self.learned_basis:
@@ -80,5 +90,7 @@ class Commuting(Structure):
     def _rates(self, parameters):
         """Return the scalings and the turnings of each operator, `[M, d / 2]`."""
         rates = parameters["rates"]
+        if self.separate:
+            rates = rates * jnp.eye(len(rates), dtype=rates.dtype)[:, :, None]
         turn = rates[..., -1]
         return (rates[..., 0] if self.scaling else jnp.zeros_like(turn)), turn
