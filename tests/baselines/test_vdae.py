@@ -70,12 +70,25 @@ def test_a_steps_chances_coordinates_and_covariance(dtype):
     np.testing.assert_allclose(psi, found.coordinates[7], atol=1e-4)
     apart = np.asarray(found.coordinates, float) - np.asarray(found.coordinates[7])
     wanted = (apart * row[:, None]).T @ apart
-    wanted += 0.01 * np.trace(wanted) * np.eye(2)
+    wanted += (0.01 * np.trace(wanted) + 1e-6) * np.eye(2)
     np.testing.assert_allclose(factor @ factor.T, wanted, rtol=1e-3, atol=1e-6)
     # Nystroem's between two examples lie on the circle between theirs.
     middle = points[:2].mean(axis=0) / np.linalg.norm(points[:2].mean(axis=0))
     between = np.asarray(found.coordinates[:2], float).mean(axis=0)
     np.testing.assert_allclose(at(middle)[1], between, atol=2e-3)
+
+
+def test_neighbours_that_no_coordinate_tells_apart_have_a_density(dtype):
+    # The first coordinate of two groups far apart is the group.
+    points = np.random.default_rng(3).normal(size=(60, 2))
+    points[30:] += 1e3
+    found = diffusion.fit_diffusion(points.astype(dtype), 1, neighbours=8)
+    psi = np.asarray(found.coordinates[:, 0], float)
+    assert max(psi[:30].std(), psi[30:].std()) < 1e-3
+    assert abs(psi[:30].mean() - psi[30:].mean()) > 1.0
+    for x in points[::20]:
+        factor = diffusion.embed(jnp.asarray(x, dtype), found, neighbours=8)[2]
+        assert float(factor[0, 0]) == pytest.approx(1e-3, rel=0.05)
 
 
 @pytest.fixture
