@@ -57,8 +57,8 @@ def embed(
     psi = chances @ found.coordinates / jnp.asarray(found.eigenvalues)
     apart = found.coordinates - psi[None]
     covariance = (apart * chances[:, None]).T @ apart
-    # Along a curve there is no other direction: it gets a tenth of the deviation. Where
-    # no coordinate tells neighbours apart, each of mean square 1, there is a thousandth.
+    # Along a curve there is no other direction: it gets a tenth of the deviation; where
+    # no coordinate (of mean square 1) tells neighbours apart there is a thousandth.
     least = 0.01 * jnp.trace(covariance) + 1e-6
     return chances, psi, jnp.linalg.cholesky(covariance + least * jnp.eye(len(psi)))
 
