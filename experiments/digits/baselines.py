@@ -52,6 +52,7 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
         model,
         preset,
         steps,
+        schedule=Schedule(steps, BASELINES[model].networks_first * (steps // 2), 0, 0),
         latent_size=preset.model.latent_size + BASELINES[model].extra_entries,
         networks=NETWORKS.get(model, "convolutional"),
         likelihood=Likelihood("bernoulli") if binary else likelihood,
@@ -66,9 +67,8 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
         evaluation=LikelihoodEvaluation(points=200, samples=500),
     )
     if model == "manifold_autoencoder":
+        count = preset.model.num_operators
         return dataclasses.replace(
-            config,
-            schedule=Schedule(steps, steps // 2, 0, 0),
-            options={"num_operators": preset.model.num_operators, "neighbours": 2},
+            config, options={"num_operators": count, "neighbours": 2}
         )
     return config

@@ -12,6 +12,7 @@ from vaells_jax.runs.config import (
     VaellsConfig,
     baseline_config,
 )
+from vaells_jax.runs.models import BASELINES
 from vaells_jax.training.schedule import Schedule
 
 STEPS = {"paper": 10_000, "tuned": 10_000, "quick": 4_000}
@@ -29,10 +30,12 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
     assert isinstance(preset, VaellsConfig)
     if model == "data_operators":
         steps = min(steps, 2_000)  # it has no networks to train
+    first = BASELINES[model].networks_first
     config = baseline_config(
         model,
         preset,
         steps,
+        schedule=Schedule(steps, first * (steps // 2), 0, 0),
         latent_size=2,
         likelihood=Likelihood("gaussian", LIKELIHOOD_STD),
         options={"num_components": 100} if model == "vampprior" else {},
@@ -47,19 +50,15 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
     if model == "r":
         # A geodesic for each importance sample: a quarter of the points.
         few = dataclasses.replace(LIKELIHOODS, points=LIKELIHOODS.points // 4)
-        schedule = Schedule(steps, steps // 2, 0, 0)
-        return dataclasses.replace(config, schedule=schedule, evaluation=few)
+        return dataclasses.replace(config, evaluation=few)
     if model not in ("manifold_autoencoder", "data_operators"):
         return config
     config = dataclasses.replace(
         config,
-        schedule=Schedule(steps, steps // 2, 0, 0),
         options={"num_operators": preset.model.num_operators},
         # Of few examples even the nearest are far away.
         data=dataclasses.replace(preset.data, batch_size=200),
     )
     if model == "manifold_autoencoder":
         return config
-    return dataclasses.replace(
-        config, latent_size=LIFTED_DIM, schedule=Schedule(steps, 0, 0, 0)
-    )
+    return dataclasses.replace(config, latent_size=LIFTED_DIM)

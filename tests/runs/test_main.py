@@ -33,7 +33,7 @@ def measure(run):
 PLAIN = dataclasses.replace(
     swiss_roll.EXPERIMENT, measure=measure, draw=picture, compare=picture
 )
-SHORT = {"schedule.steps": 2, "schedule.warm_up_steps": 0, "log.save_every": 2}
+SHORT = {"schedule.steps": 2, "schedule.warm_up_steps": 1, "log.save_every": 2}
 
 
 def read(folder):
@@ -55,6 +55,13 @@ def test_models_that_make_no_sense_are_refused_by_name(tmp_path, capsys):
     asked = ("--model=data_operators",)
     assert command(tmp_path, *asked, experiment=natural_mnist.EXPERIMENT) == 2
     assert "--model data_operators: it is for vectors" in capsys.readouterr().err
+
+
+def test_a_model_whose_networks_come_first_wants_a_warm_up(tmp_path, capsys):
+    none = SHORT | {"schedule.warm_up_steps": 0}
+    assert command(tmp_path, "--model=r", experiment=PLAIN, **none) == 2
+    said = capsys.readouterr().err
+    assert "schedule.warm_up_steps must be at least 1 for 'r'" in said
 
 
 def test_all_models_of_two_seeds_side_by_side(tmp_path, capsys, few_pairs):

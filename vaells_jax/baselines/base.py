@@ -54,11 +54,14 @@ class Baseline(abc.ABC):
         latent_size: Entries of a latent.
         likelihood: What the decoder's outputs mean.
         has_density: Whether there are log p(z) and log q(z|x), so that log p(x) is.
+        networks_first: Whether the schedule's warm-up trains the networks alone, for
+            what comes after it.
         params: The parameters of a model that `bind` gave them; otherwise None.
     """
 
     extra_entries: ClassVar[int] = 0
     """Entries of a latent beyond its degrees of freedom, 1 on a sphere."""
+    networks_first: ClassVar[bool] = False
     params: ClassVar[BaselineParams | None] = None
 
     networks: Networks

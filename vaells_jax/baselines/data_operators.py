@@ -1,6 +1,7 @@
 """Operators on the data themselves (Culpepper and Olshausen, 2009): codes are data."""
 
 import dataclasses
+from typing import ClassVar
 
 from jaxtyping import Array, PRNGKeyArray
 
@@ -27,6 +28,8 @@ class DataOperators(ManifoldAutoencoder):
 
     `latent_size` is the number of their entries.
     """
+
+    networks_first: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Take no networks in place of those that are given."""

@@ -64,6 +64,7 @@ class ManifoldAutoencoder(Baseline):
     transport_weight: float = 30.0
     num_examples: int = 100
     has_density: ClassVar[bool] = False
+    networks_first: ClassVar[bool] = True
 
     @property
     def pair_options(self) -> PairOptions:

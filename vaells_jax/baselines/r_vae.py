@@ -8,7 +8,7 @@ posteriors' times and the prior are trained further, the networks no more.
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +57,8 @@ class RVae(Baseline):
         M)` as well: theirs does not, so that their divergence may be negative.
         Importance samples are Gaussians of the same time under the mean's metric.
     """
+
+    networks_first: ClassVar[bool] = True
 
     num_centres: int = 64
 

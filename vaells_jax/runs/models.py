@@ -136,6 +136,11 @@ def recipe(
 
 def _baseline_recipe(config, data, networks):
     model = baseline(config, data.facts, networks)
+    if model.networks_first and config.schedule.warm_up_steps == 0:
+        raise ValueError(
+            f"schedule.warm_up_steps must be at least 1 for {config.model!r}, whose "
+            "networks are trained first; got 0."
+        )
     return Recipe(
         model,
         lambda key: init_baseline(

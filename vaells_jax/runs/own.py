@@ -217,23 +217,21 @@ def baseline_settings(model: str, preset: RunConfig) -> BaselineConfig:
         raise ValueError(f"model: own networks are for vaells; got {model!r}.")
     steps, size = preset.schedule.steps, preset.model.latent_size
     options: dict[str, int | float | str] = {}
-    own: dict[str, Any] = {}
     if model == "manifold_autoencoder":
         options = {"num_operators": preset.model.num_operators}
-        own = {"schedule": Schedule(steps, steps // 2, 0, 0)}
     if model == "vampprior":
         options = {"num_components": min(50, preset.data.batch_size)}
     return baseline_config(
         model,
         preset,
         steps,
+        schedule=Schedule(steps, BASELINES[model].networks_first * (steps // 2), 0, 0),
         latent_size=size + BASELINES[model].extra_entries,
         networks=preset.model.networks,
         likelihood=Likelihood("gaussian", preset.weights.reconstruction**-0.5),
         options=options,
         optimizer=BaselineOptions(rate=1e-3, ramp_steps=100, warm_up_steps=steps // 5),
         evaluation=LikelihoodEvaluation(points=100, samples=200),
-        **own,
     )
 
 
