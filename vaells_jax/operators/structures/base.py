@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.checks import check_fields
@@ -42,7 +43,7 @@ class Structure(abc.ABC):
         """
 
     @abc.abstractmethod
-    def matrices(self, parameters: Parameters) -> Float[Array, "M d d"]:
+    def matrices(self, parameters: Parameters) -> Float[Array | np.ndarray, "M d d"]:
         """Return the dictionary Psi."""
 
     def transport(
@@ -50,7 +51,7 @@ class Structure(abc.ABC):
         z: Float[Array, " d"],
     ) -> Float[Array, " d"]:  # fmt: skip
         """Return `expm(sum_m c_m Psi_m) z`, eq. 2, by the structure's own formula."""
-        return transport(self.matrices(parameters), coefficients, z)
+        return transport(jnp.asarray(self.matrices(parameters)), coefficients, z)
 
     def num_parameters(self, num_operators: int, latent_size: int) -> int:
         """Return how many numbers the dictionary is made of."""

@@ -49,7 +49,9 @@ class Basis(Structure):
             refuse(self, wanted, num_operators, latent_size)
         return normal(key, (num_operators, len(self.generators)), std, dtype)
 
-    def matrices(self, parameters: Float[Array, "M G"]) -> Float[Array, "M d d"]:
+    def matrices(
+        self, parameters: Float[Array | np.ndarray, "M G"]
+    ) -> Float[Array, "M d d"]:
         """Mix the generators."""
         given = jnp.asarray(self.generators, parameters.dtype)
         return jnp.einsum("mg,gij->mij", parameters, given, precision="highest")

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.operators.matrix_exponential import expm_action
@@ -44,7 +45,9 @@ class Blocks(Structure):
             refuse(self, wanted, num_operators, latent_size)
         return normal(key, (num_operators, self.size, self.size), std, dtype)
 
-    def matrices(self, parameters: Float[Array, "M b b"]) -> Float[Array, "M d d"]:
+    def matrices(
+        self, parameters: Float[Array | np.ndarray, "M b b"]
+    ) -> Float[Array, "M d d"]:
         """Put the blocks on the diagonal, zeros elsewhere."""
         count, blocks = len(parameters), self.latent_size // self.size
         where = jax.nn.one_hot(

@@ -55,7 +55,7 @@ class Commuting(Structure):
             found["basis"] = jnp.zeros(count, found["rates"].dtype)
         return found
 
-    def matrices(self, parameters: dict[str, Array]) -> Float[Array, "M d d"]:
+    def matrices(self, parameters: dict[str, Any]) -> Float[Array, "M d d"]:
         """Return `Q diag(...) Q^T`."""
         scale, turn = self._rates(parameters)
         planes = scale.shape[1]
@@ -71,7 +71,7 @@ class Commuting(Structure):
         return jnp.einsum("ij,mjk,lk->mil", Q, whole, Q, precision="highest")
 
     def transport(
-        self, parameters: dict[str, Array], coefficients: Float[Array, " M"],
+        self, parameters: dict[str, Any], coefficients: Float[Array, " M"],
         z: Float[Array, " d"],
     ) -> Float[Array, " d"]:  # fmt: skip
         """Scale and turn each plane."""

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.operators.structures.base import Structure, normal
@@ -20,6 +21,8 @@ class Dense(Structure):
         shape = (num_operators, latent_size, latent_size)
         return normal(key, shape, std, dtype)
 
-    def matrices(self, parameters: Float[Array, "M d d"]) -> Float[Array, "M d d"]:
+    def matrices(
+        self, parameters: Float[Array | np.ndarray, "M d d"]
+    ) -> Float[Array | np.ndarray, "M d d"]:
         """Return the parameters."""
         return parameters

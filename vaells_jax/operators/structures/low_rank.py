@@ -39,13 +39,13 @@ class LowRank(Structure):
             for name, own in zip(("left", "right"), keys, strict=True)
         }
 
-    def matrices(self, parameters: dict[str, Array]) -> Float[Array, "M d d"]:
+    def matrices(self, parameters: dict[str, Any]) -> Float[Array, "M d d"]:
         """Return the products."""
         left, right = parameters["left"], parameters["right"]
         return jnp.einsum("mir,mjr->mij", left, right, precision="highest")
 
     def transport(
-        self, parameters: dict[str, Array], coefficients: Float[Array, " M"],
+        self, parameters: dict[str, Any], coefficients: Float[Array, " M"],
         z: Float[Array, " d"],
     ) -> Float[Array, " d"]:  # fmt: skip
         """Move within the span of all left factors."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.operators.structures.base import Structure, normal, refuse
@@ -26,7 +27,9 @@ class Skew(Structure):
         count = latent_size * (latent_size - 1) // 2
         return normal(key, (num_operators, count), std, dtype)
 
-    def matrices(self, parameters: Float[Array, "M k"]) -> Float[Array, "M d d"]:
+    def matrices(
+        self, parameters: Float[Array | np.ndarray, "M k"]
+    ) -> Float[Array, "M d d"]:
         """Write the entries above the diagonal, and below it with the other sign."""
         return skew(parameters)
 
@@ -43,7 +46,7 @@ class Skew(Structure):
         return moved - 0.5 * excess * moved
 
 
-def skew(entries: Float[Array, "*n k"]) -> Float[Array, "*n d d"]:
+def skew(entries: Float[Array | np.ndarray, "*n k"]) -> Float[Array, "*n d d"]:
     """Return antisymmetric matrices with `d (d - 1) / 2` given entries above."""
     count = entries.shape[-1]
     size = (1 + math.isqrt(1 + 8 * count)) // 2
@@ -53,6 +56,6 @@ def skew(entries: Float[Array, "*n k"]) -> Float[Array, "*n d d"]:
     return upper - jnp.swapaxes(upper, -1, -2)
 
 
-def rotation(entries: Float[Array, " k"]) -> Float[Array, "d d"]:
+def rotation(entries: Float[Array | np.ndarray, " k"]) -> Float[Array, "d d"]:
     """Return the rotation `expm(P - P^T)`."""
     return jax.scipy.linalg.expm(skew(entries))
