@@ -46,7 +46,9 @@ def test_schedules_are_the_authors_cut_to_the_presets():
     for name, preset in binarised_mnist.EXPERIMENT.presets.items():
         steps = binarised_mnist.STEPS[name]
         for model, kind in BASELINES.items():
-            assert kind.has_density != (model in binarised_mnist.EXPERIMENT.without)
+            if model in binarised_mnist.EXPERIMENT.without:
+                continue
+            assert kind.has_density
             config = binarised_mnist.settings(model, preset)
             assert config.schedule.steps == steps
             assert config.binarise

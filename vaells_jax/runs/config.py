@@ -72,7 +72,9 @@ class ModelConfig:
     linear_start: float | None = None
     skew_start: bool | None = None
     structure: StructureName = "dense"
-    structure_options: dict[str, int | bool] = dataclasses.field(default_factory=dict)
+    structure_options: dict[str, int | bool] = dataclasses.field(
+        default_factory=dict, hash=False
+    )
 
     def __post_init__(self) -> None:
         """Raise a ValueError for a number that is out of its range."""
