@@ -21,6 +21,7 @@ from vaells_jax.runs.run import RunData
 from vaells_jax.trained.base import named_arrays
 from vaells_jax.trained.vaells import TrainedVaells
 from vaells_jax.training.checkpoints import Checkpoints
+from vaells_jax.training.schedule import Schedule
 
 SAMPLE = """
 import sys
@@ -115,9 +116,12 @@ def test_numpy_alone_encodes_with_an_exported_model(finished, tmp_path):
 def test_every_baseline_is_read(model, data, config, tmp_path):
     options = {"num_components": 3} if model == "vampprior" else {}
     size = 5 if model == "data_operators" else 2  # as data have
+    schedule = Schedule(9, 4 * BASELINES[model].networks_first, 0, 0)
     wanted = saved(
         tmp_path, data,
-        baseline_config(model, config, 9, options=options, latent_size=size),
+        baseline_config(
+            model, config, 9, options=options, latent_size=size, schedule=schedule
+        ),
     )  # fmt: skip
     found = load_run(tmp_path)
     assert found.model == wanted.model
