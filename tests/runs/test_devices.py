@@ -11,6 +11,7 @@ import pytest
 
 from tests.runs.conftest import flags as as_flags
 from tests.runs.test_resume import Runs, logged
+from vaells_jax.runs import devices
 from vaells_jax.runs.devices import keep_compiled
 
 SETTINGS = {
@@ -93,10 +94,21 @@ def test_compiled_programs_are_kept_in_the_users_cache(no_cache):
     keep_compiled()
     folder = no_cache / "vaells_jax" / "compiled"
     assert jax.config.jax_compilation_cache_dir == str(folder)
-    assert 2**28 <= jax.config.jax_compilation_cache_max_size <= 2**31
+    assert jax.config.jax_compilation_cache_max_size == -1
     jax.config.update("jax_compilation_cache_dir", "elsewhere")
     keep_compiled()
     assert jax.config.jax_compilation_cache_dir == "elsewhere"  # the user's choice
+
+
+def test_the_oldest_programs_go_first(no_cache, monkeypatch):
+    monkeypatch.setattr(devices, "CACHE_BYTES", 250)
+    folder = no_cache / "vaells_jax" / "compiled"
+    folder.mkdir(parents=True)
+    for age, name in enumerate("abcd"):
+        (folder / name).write_bytes(bytes(100))
+        os.utime(folder / name, (1e9 - age, 1e9 - age))
+    keep_compiled()
+    assert {path.name for path in folder.iterdir()} == {"a", "b"}
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(no_cache, capsys):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import pathlib
 import re
 import tempfile
 
@@ -19,7 +20,7 @@ MOST_DEVICES = 1024
 PATIENCE = 300
 """Seconds that hosts wait for each other when they start."""
 CACHE_BYTES = 2**30
-"""Most bytes of compiled programs; the longest unused go first."""
+"""Most bytes of compiled programs at a start; the oldest go first."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,12 +93,27 @@ def keep_compiled() -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
+        _remove_oldest(folder)
     except OSError as error:
         print(f"  compiled programs are not kept: {error}")
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
+    # A limit of JAX's own would read the whole folder, locked, at each program.
+    jax.config.update("jax_compilation_cache_max_size", -1)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _remove_oldest(folder: pathlib.Path) -> None:
+    """Remove a folder's oldest files until the rest are few enough."""
+    with os.scandir(folder) as entries:
+        files = [(entry.stat(), entry.path) for entry in entries if entry.is_file()]
+    total = sum(found.st_size for found, _ in files)
+    for found, path in sorted(files, key=lambda file: file[0].st_mtime):
+        if total <= CACHE_BYTES:
+            break
+        with contextlib.suppress(FileNotFoundError):  # another process was first
+            os.unlink(path)
+        total -= found.st_size
 
 
 def _check_hosts(arguments) -> bool:
