@@ -7,13 +7,11 @@ from vaells_jax.checks import check_kind
 from vaells_jax.evaluation.algebra import OperatorDescription
 from vaells_jax.evaluation.figures.canvas import (
     LABEL_SIZE,
-    PALETTE,
     TICK_SIZE,
     new_figure,
+    operator_mark,
     plain_axes,
 )
-
-_MARKERS = "osD^vP*X"
 
 
 def operator_algebra(found: OperatorDescription, *, title: str) -> Figure:
@@ -39,9 +37,8 @@ def operator_algebra(found: OperatorDescription, *, title: str) -> Figure:
         axes.scatter(
             [plane.frequency for plane in planes],
             [100 * plane.energy for plane in planes],
-            s=26, marker=_MARKERS[index % len(_MARKERS)], facecolors="none",
-            edgecolors=PALETTE[index % len(PALETTE)], linewidths=1.3, label=index + 1,
-        )  # fmt: skip
+            **operator_mark(index),
+        )
     plain_axes(axes)
     axes.set_xlabel("frequency [rad per unit of c]", fontsize=LABEL_SIZE)
     axes.set_ylabel("latents' energy [%]", fontsize=LABEL_SIZE)

@@ -4,6 +4,7 @@ import os
 import pathlib
 import tempfile
 import textwrap
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ from vaells_jax.checks import check_kind
 
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 PALETTE = (BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vP*X"
 PAGE_WIDTH = 7.2  # inches: the text width of a printed page
 TITLE_SIZE, LABEL_SIZE, TICK_SIZE = 11, 9, 8  # points
 _DPI = 150
@@ -41,6 +43,15 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     except BaseException:
         os.unlink(scratch)
         raise
+
+
+def operator_mark(index: int) -> dict[str, Any]:
+    """Return how `Axes.scatter` marks what belongs to an operator, and its label."""
+    return {
+        "s": 26, "marker": MARKERS[index % len(MARKERS)], "facecolors": "none",
+        "edgecolors": PALETTE[index % len(PALETTE)], "linewidths": 1.3,
+        "label": f"{index + 1}",
+    }  # fmt: skip
 
 
 def new_figure(width: float, height: float, title: str, *, pad: float = 0.04) -> Figure:

@@ -13,16 +13,17 @@ from vaells_jax.evaluation.figures.canvas import (
     BLUE,
     GREY,
     LABEL_SIZE,
+    MARKERS,
     PAGE_WIDTH,
     PALETTE,
     TICK_SIZE,
     VERMILION,
     new_figure,
+    operator_mark,
     plain_axes,
 )
 
 _DASHES = ("-", "--", ":", "-.")
-_MARKERS = "osD^vP*X"
 
 
 def training_curves(
@@ -119,7 +120,7 @@ def compared_curves(
         axes.plot(
             steps, values, _DASHES[index % len(_DASHES)], label=label, lw=1.4,
             color=PALETTE[index % len(PALETTE)],
-            marker=_MARKERS[index % len(_MARKERS)], ms=3,
+            marker=MARKERS[index % len(MARKERS)], ms=3,
         )  # fmt: skip
     ends = [values[-1] for _, values in curves.values() if len(values)]
     if ends:
@@ -200,11 +201,7 @@ def operator_eigenvalues(
     axes.axhline(0.0, color=GREY, lw=0.6, zorder=0)
     axes.axvline(0.0, color=GREY, lw=0.6, zorder=0)
     for index, values in enumerate(np.linalg.eigvals(operators)):
-        axes.scatter(
-            values.real, values.imag, s=26, marker=_MARKERS[index % len(_MARKERS)],
-            facecolors="none", edgecolors=PALETTE[index % len(PALETTE)], linewidths=1.3,
-            label=f"{index + 1}",
-        )  # fmt: skip
+        axes.scatter(values.real, values.imag, **operator_mark(index))
     plain_axes(axes)
     axes.set_xlabel("real part: growth", fontsize=LABEL_SIZE)
     axes.set_ylabel("imaginary part: rotation", fontsize=LABEL_SIZE)
