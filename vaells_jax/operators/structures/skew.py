@@ -31,7 +31,7 @@ class Skew(Structure):
         self, parameters: Float[Array | np.ndarray, "M k"]
     ) -> Float[Array, "M d d"]:
         """Write the entries above the diagonal, and below it with the other sign."""
-        return skew(parameters)
+        return antisymmetric(parameters)
 
     def transport(
         self, parameters: Float[Array, "M k"], coefficients: Float[Array, " M"],
@@ -46,7 +46,7 @@ class Skew(Structure):
         return moved - 0.5 * excess * moved
 
 
-def skew(entries: Float[Array | np.ndarray, "*n k"]) -> Float[Array, "*n d d"]:
+def antisymmetric(entries: Float[Array | np.ndarray, "*n k"]) -> Float[Array, "*n d d"]:
     """Return antisymmetric matrices with `d (d - 1) / 2` given entries above."""
     count = entries.shape[-1]
     size = (1 + math.isqrt(1 + 8 * count)) // 2
@@ -58,4 +58,4 @@ def skew(entries: Float[Array | np.ndarray, "*n k"]) -> Float[Array, "*n d d"]:
 
 def rotation(entries: Float[Array | np.ndarray, " k"]) -> Float[Array, "d d"]:
     """Return the rotation `expm(P - P^T)`."""
-    return jax.scipy.linalg.expm(skew(entries))
+    return jax.scipy.linalg.expm(antisymmetric(entries))
