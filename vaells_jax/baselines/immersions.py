@@ -174,9 +174,8 @@ def routes(
 
     points, starts, ends = (np.asarray(x) for x in (points, starts, ends))
     length = functools.partial(_line_length, immersion, params)
-    between, before = shortest_path(
-        np.asarray(length(points[:, None], points[None])), return_predecessors=True
-    )
+    edges = np.asarray(length(points[:, None], points[None]))
+    between, before = shortest_path(edges, return_predecessors=True)
     to_points = np.asarray(length(starts[:, None], points[None]))
     to_ends = np.asarray(length(ends[:, None], points[None]))
     through = to_points[:, :, None] + between + to_ends[:, None, :]
@@ -184,12 +183,15 @@ def routes(
     found = np.empty((len(starts), segments + 1, points.shape[1]), points.dtype)
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
         first, corner = np.unravel_index(np.argmin(through[i]), through[i].shape)
-        corners = [] if direct[i] <= through[i, first, corner] else [points[corner]]
-        while corners and corner != first:
-            corner = before[first, corner]
-            corners.insert(0, points[corner])
+        corners, pieces = [], [direct[i]]
+        if through[i, first, corner] < direct[i]:
+            corners, pieces = [points[corner]], [to_ends[i, corner]]
+            while corner != first:
+                corner, after = before[first, corner], corner
+                corners.insert(0, points[corner])
+                pieces.insert(0, edges[corner, after])
+            pieces.insert(0, to_points[i, first])
         polygon = np.stack([start, *corners, end])
-        pieces = np.asarray(length(polygon[:-1], polygon[1:]))
         along = np.concatenate([[0.0], np.cumsum(pieces)])
         wanted = np.linspace(0.0, along[-1], segments + 1)
         found[i] = np.stack([np.interp(wanted, along, x) for x in polygon.T], axis=-1)
