@@ -5,7 +5,8 @@
 The authors' algorithm runs in the same process on the same problems, and every quality
 is a share of pairs against it. Speeds are medians of repeated calls after a warm-up;
 compile time is apart. Other work on the machine moves absolute speeds: compare ratios,
-or the speeds per second of processor time.
+or the speeds per second of processor time. Between machines compare "kFLOP": what one
+pair costs in operations at the rate of this machine's matrix products.
 """
 
 import argparse
@@ -226,6 +227,12 @@ def main(arguments=None):
     jax.config.update("jax_num_cpu_devices", arguments.devices)
     if arguments.float64:
         jax.config.update("jax_enable_x64", True)
+    machine = describe_machine()
+    print(
+        f"{machine['processor']}; {len(machine['devices'])} of {machine['cores']} "
+        f"cores; jax {machine['jax']}; matrix products {machine['peak_gflops']:.0f} "
+        "GFLOP/s"
+    )
     session = Session(arguments)
     for part in arguments.only or PARTS:
         PARTS[part](session, arguments)

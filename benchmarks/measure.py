@@ -1,9 +1,11 @@
 """Time a search and judge what it finds."""
 
+import functools
 import os
 import platform
 import resource
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -63,6 +65,7 @@ def measure(
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "pairs_per_second": len(problems.start) / middle,
+        "peak_kflop_per_pair": 1e6 * peak_gflops() * middle / len(problems.start),
         "pairs_per_cpu_second": len(problems.start) / float(np.median(cpu_seconds)),
         "seconds": seconds,
         **compared,
@@ -73,9 +76,44 @@ def measure(
     }
 
 
+@functools.cache
+def peak_gflops() -> float:
+    """Return the rate of large matrix products on all cores, 10^9 operations a second.
+
+    It is the machine's measured peak, so that speeds of two machines compare: what a
+    pair costs in operations at that rate depends little on how fast the machine is.
+    """
+    size, calls = 2048, 10
+    dtype = np.float64 if jax.config.read("jax_enable_x64") else np.float32
+    draw = np.random.default_rng(0).standard_normal
+    a, b = (jax.numpy.asarray(draw((size, size)), dtype) for _ in range(2))
+    product = jax.jit(jax.numpy.matmul)
+    jax.block_until_ready(product(a, b))
+    seconds = []
+    for _ in range(calls):
+        began = time.perf_counter()
+        jax.block_until_ready(product(a, b))
+        seconds.append(time.perf_counter() - began)
+    return 2e-9 * size**3 / min(seconds)
+
+
+def processor() -> str:
+    """Return the processor's name, as far as the system tells it."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.exists() else []
+    known = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
+    name = known.get("model name", platform.processor() or platform.machine()).strip()
+    family = [f"{word} {known[word].strip()}" for word in ("cpu family", "model")
+              if word in known]  # fmt: skip
+    wide = ["AVX-512"] if "avx512f" in known.get("flags", "") else []
+    return ", ".join([name, *family, *wide])
+
+
 def describe_machine() -> dict:
     """Return the versions and devices that the numbers belong to."""
     return {
+        "processor": processor(),
+        "peak_gflops": peak_gflops(),
         "python": platform.python_version(),
         "jax": jax.__version__,
         "numpy": np.__version__,

@@ -15,6 +15,7 @@ COLUMNS = (
     ("batch", "{:>8}"),
     ("pairs_per_second", "{:>11.0f}"),
     ("pairs_per_cpu_second", "{:>9.0f}"),
+    ("peak_kflop_per_pair", "{:>8.0f}"),
     ("ratio", "{:>8.0f}"),
     ("within_authors", "{:>8.4f}"),
     ("mean_objective", "{:>9.5f}"),
@@ -25,6 +26,7 @@ COLUMNS = (
 )
 TITLES = {
     "pairs_per_second": "pairs/s",
+    "peak_kflop_per_pair": "kFLOP",
     "ratio": "x auth.",
     "pairs_per_cpu_second": "/cpu-s",
     "within_authors": "share ok",
