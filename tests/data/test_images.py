@@ -9,7 +9,7 @@ import types
 import numpy as np
 import pytest
 
-from vaells_jax.data import images
+from vaells_jax.data import decoded, images
 from vaells_jax.data.images import load_images
 
 SHARED_SETS = pathlib.Path(__file__).parents[2].parent / "shared" / "tfds"
@@ -21,6 +21,7 @@ needs_mnist = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def _no_prepared_sets_of_the_user(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(decoded, "_folder", lambda: tmp_path / "decoded")
     monkeypatch.setattr(images, "_SPLIT_SIZES", {"train": 60, "test": 10})
     monkeypatch.setattr(images, "_TRAIN_SIZE", 50)
 
@@ -300,6 +301,8 @@ def test_tfds_other_format_is_read_where_tensorflow_is(monkeypatch, tmp_path):
     folder, pixels = prepare(tmp_path)
     for path in (folder / "dataset_info.json", folder / "features.json"):
         path.write_text(path.read_text().replace("array_record", "tfrecord"))
+    for path in folder.glob("*.array_record-*"):
+        path.rename(str(path).replace("array_record", "tfrecord"))
     with pytest.raises(
         ImportError, match="prepared as tfrecord: pip install tensorflow"
     ):

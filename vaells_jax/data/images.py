@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from vaells_jax.data.arrays import ArrayDataset, Split
+from vaells_jax.data.decoded import decode_once
 
 PREPARED_NAMES = ("mnist", "fashion_mnist", "kmnist")
 DATASET_NAMES = (*PREPARED_NAMES, "mnist_5k")
@@ -191,23 +192,15 @@ def _dataset(name: str, train: Split, size: int, test: Split) -> ArrayDataset:
 
 
 def _read_split(builder: Any, split: str, size: int) -> Split:
-    """Read one split in bulk and check that it is what its name promises."""
+    """Read one split and check that it is what its name promises."""
     files = str(builder.data_path)
     try:
-        files = ", ".join(str(path) for path in builder.info.splits[split].filepaths)
-        with _quiet():
-            count, read = _records(builder, split)
-            if count != size:
-                raise ValueError(f"{count} records")
-            images = np.empty((size, *_IMAGE_SHAPE), np.float32)
-            labels = np.empty(size, np.int32)
-            for start in range(0, size, _READ_CHUNK):
-                # A list at a time: the decoded records take far more than the arrays.
-                keys = list(range(start, min(start + _READ_CHUNK, size)))
-                records = read(keys)
-                pixels = np.stack([record["image"] for record in records])
-                images[keys] = pixels[..., 0]
-                labels[keys] = [record["label"] for record in records]
+        paths = [
+            pathlib.Path(os.fspath(path))
+            for path in builder.info.splits[split].filepaths
+        ]
+        files = ", ".join(str(path) for path in paths)
+        read = decode_once(paths, lambda: _decode(builder, split, size))
     except (ImportError, MemoryError):
         raise  # the set is whole
     except Exception as error:
@@ -216,13 +209,30 @@ def _read_split(builder: Any, split: str, size: int) -> Split:
             f"({type(error).__name__}: {error}). If the file is missing, truncated or "
             "corrupt, prepare the set again in another folder."
         ) from error
+    labels = read["labels"]
     if labels.min() < 0 or labels.max() >= NUM_CLASSES:
         raise ValueError(
             f"{files}: labels from {labels.min()} to {labels.max()}, "
             f"wanted 0 to {NUM_CLASSES - 1}"
         )
-    images /= 255.0
-    return Split(images, labels)
+    return Split(read["images"] / np.float32(255), labels)
+
+
+def _decode(builder: Any, split: str, size: int) -> dict[str, np.ndarray]:
+    """Decode a split's images, some at a time: records take far more than arrays."""
+    with _quiet():
+        count, read = _records(builder, split)
+        if count != size:
+            raise ValueError(f"{count} records")
+        images = np.empty((size, *_IMAGE_SHAPE), np.uint8)
+        labels = np.empty(size, np.int32)
+        for start in range(0, size, _READ_CHUNK):
+            keys = list(range(start, min(start + _READ_CHUNK, size)))
+            records = read(keys)
+            pixels = np.stack([record["image"] for record in records])
+            images[keys] = pixels[..., 0]
+            labels[keys] = [record["label"] for record in records]
+    return {"images": images, "labels": labels}
 
 
 def _records(builder: Any, split: str) -> tuple[int, Callable[[list[int]], list]]:
