@@ -16,6 +16,7 @@ from vaells_jax.evaluation.importance import (
 )
 from vaells_jax.evaluation.samples import SHARES
 from vaells_jax.model.paths import decode, encode
+from vaells_jax.model.prior import anchor_components, log_prior
 from vaells_jax.networks.contract import init_networks
 
 OPTIONS = ImportanceOptions(
@@ -90,6 +91,42 @@ def test_agrees_with_quadrature(solved):
     found = summarise(weights)
     assert (found.standard_error < 0.15).all()
     assert (np.abs(found.log_likelihood - wanted) < 4 * found.standard_error).all()
+
+
+def test_the_integral_prior_has_the_same_likelihood(dtype):
+    """log p(x|y) by the prior of eq. 7 as an integral, against importance sampling."""
+    model, params, batch = tiny(2, dtype)
+    turn = jnp.array([[[0.0, -1.3], [1.3, 0.0]]], dtype)
+    params = params._replace(operators=turn)
+    found = log_marginal_likelihood(
+        params, jax.random.key(2), batch, model=model, options=OPTIONS
+    )
+    axis = np.linspace(-6, 6, 121)
+    z = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2).astype(dtype)
+    means = encode(params, params.anchors[batch.labels].reshape(-1, SIZE), model=model)
+    prior = lambda z, means: log_prior(
+        anchor_components(
+            z,
+            means,
+            turn,
+            jnp.zeros((ANCHORS, 1), dtype),
+            residual_weight=OPTIONS.noise_std**-2,
+            l1_weight=OPTIONS.coefficient_rate,
+            density="integral",
+        )
+    )
+    densities = jax.jit(jax.vmap(jax.vmap(prior, (0, None)), (None, 0)))
+    logs = np.asarray(densities(z, means.reshape(3, ANCHORS, 2)), float)
+    outputs = np.asarray(decode(params, z, model=model), float)
+    errors = np.asarray(batch.inputs, float)[:, None] - outputs
+    logs -= 0.5 * (errors**2).sum(-1) / OPTIONS.pixel_std**2
+    logs -= 0.5 * SIZE * np.log(2 * np.pi * OPTIONS.pixel_std**2)
+    wanted = scipy.special.logsumexp(logs, axis=1) + 2 * np.log(axis[1] - axis[0])
+    assert (found.standard_error < 0.15).all()
+    assert (np.abs(found.log_likelihood - wanted) < 4 * found.standard_error).all()
+    table = quadrature(model, params, batch, OPTIONS)
+    by_sums = table[np.arange(3), np.asarray(batch.labels)]
+    np.testing.assert_allclose(wanted, by_sums, atol=2e-3)
 
 
 def test_the_mean_weight_is_unbiased(solved):

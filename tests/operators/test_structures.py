@@ -26,6 +26,7 @@ CASES = {
     "rotations of planes": (Commuting(scaling=False), 3 * 3),
     "separate planes": (Commuting(separate=True), 3 * 2),
     "separate rotations": (Commuting(scaling=False, separate=True), 3),
+    "apart, scalings and rotations": (Commuting(separate=True), 6),
     "commuting, learned": (Commuting(learned_basis=True), 3 * 6 + 15),
     "low rank": (LowRank(1), 3 * 12),
     "low rank of 2": (LowRank(2), 3 * 24),
@@ -34,17 +35,23 @@ CASES = {
 M, D = 3, 6
 
 
+def operators_of(name):
+    """Return M of a case: an operator for each scaling and rotation, or three."""
+    return D if name.startswith("apart") else M
+
+
 def drawn(name, dtype, seed=1):
     """Return a structure and parameters of it, none of them zero."""
     structure, _ = CASES[name]
-    parameters = structure.init(jax.random.key(seed), M, D, 0.4, dtype)
+    count = operators_of(name)
+    parameters = structure.init(jax.random.key(seed), count, D, 0.4, dtype)
     noise = np.random.default_rng(seed)
     if isinstance(structure, Commuting):
         rates = parameters["rates"]
         parameters["rates"] = jnp.asarray(0.4 * noise.normal(size=rates.shape), dtype)
     if name == "commuting, learned":
         parameters["basis"] = jnp.asarray(noise.normal(size=15), dtype)
-    c, z = (jnp.asarray(noise.normal(size=s), dtype) for s in (M, D))
+    c, z = (jnp.asarray(noise.normal(size=s), dtype) for s in (count, D))
     return structure, parameters, 1.5 * c, z
 
 
@@ -57,7 +64,7 @@ def test_every_structure_has_a_case():
 def test_paths_and_their_derivatives_against_scipy(name, dtype, x64):
     structure, parameters, c, z = drawn(name, dtype)
     matrices = np.asarray(structure.matrices(parameters), float)
-    assert matrices.shape == (M, D, D)
+    assert matrices.shape == (operators_of(name), D, D)
     A = np.einsum("m,mij->ij", np.asarray(c, float), matrices)
     wanted = scipy.linalg.expm(A) @ np.asarray(z, float)
     tolerance = {"rtol": 1e-9, "atol": 1e-9} if x64 else {"rtol": 2e-4, "atol": 2e-4}
@@ -78,7 +85,7 @@ def test_paths_and_their_derivatives_against_scipy(name, dtype, x64):
     derivative = lambda E: (
         scipy.linalg.expm_frechet(A, E, compute_expm=False) @ (np.asarray(z, float))
     )
-    for m in range(M):
+    for m in range(len(matrices)):
         np.testing.assert_allclose(by_c[:, m], derivative(matrices[m]), **tolerance)
     # In the parameters: by the dictionary's own change, in a direction.
     E = np.einsum("m,mij->ij", np.asarray(c, float), np.asarray(change, float))
@@ -95,10 +102,10 @@ def test_paths_and_their_derivatives_against_scipy(name, dtype, x64):
 @pytest.mark.parametrize("name", CASES)
 def test_the_number_of_parameters_and_the_size_of_entries(name, dtype):
     structure, count = CASES[name]
-    assert structure.num_parameters(M, D) == count
+    assert structure.num_parameters(operators_of(name), D) == count
     count = 400
     if getattr(structure, "separate", False):
-        count = D // 2
+        count = operators_of(name)
     keys = jax.random.split(jax.random.key(3), 400 // count + 1)
     draws = [structure.init(key, count, D, 0.4, dtype) for key in keys]
     parameters = draws[0]
@@ -108,6 +115,7 @@ def test_the_number_of_parameters_and_the_size_of_entries(name, dtype):
         free = matrices[:, np.any(matrices != 0, axis=0)]
         share = structure.size / D if name.startswith("blocks") else 1.0
         share = 2 / D if name.startswith("separate") else share
+        share = 1 / D if name.startswith("apart") else share
         root = np.sqrt(np.mean(free**2) / share)
         assert root == pytest.approx(0.4, rel=0.1)
 

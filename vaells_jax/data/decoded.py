@@ -6,11 +6,12 @@ import pathlib
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import platformdirs
 
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, Any]
 
 
 def decode_once(files: Sequence[pathlib.Path], decode: Callable[[], Arrays]) -> Arrays:

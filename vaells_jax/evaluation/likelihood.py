@@ -1,9 +1,10 @@
 """The paper's estimate of the log-likelihood (Fig. 6), by importance sampling [26].
 
 It is an estimate of a surrogate: both latent densities replace the integral over
-coefficients by its largest term at the searches' `c*` (eqs. 6 and 10), and the label
-of each data point is known. So it is no bound on log p(x), it depends on how well the
-searches do, and it stands beside no other model's likelihood.
+coefficients by its largest term at the searches' `c*` (eqs. 6 and 10), unless the
+model's `density` is the integral itself, and the label of each data point is known. So
+it is no bound on log p(x), it depends on how well the searches do, and it stands beside
+no other model's likelihood.
 """
 
 import dataclasses
@@ -102,9 +103,13 @@ def importance_terms(
     return ImportanceTerms(
         image + image_constant(math.prod(batch.inputs.shape[1:]), weights),
         log_priors(
-            params.operators, paths, weights, combine=_combine(model.closest_anchor)
+            params.operators,
+            paths,
+            weights,
+            combine=_combine(model.closest_anchor),
+            density=model.density,
         ),
-        log_posteriors(params.operators, paths, weights),
+        log_posteriors(params.operators, paths, weights, density=model.density),
     )
 
 
@@ -235,6 +240,7 @@ def describe(
         "density_noise_std": weights.posterior_residual**-0.5,
         "density_coefficient_rate": weights.posterior_l1,
         "prior": prior[anchors],
+        "latent_densities": model.density,
         "labels_used": anchors != "all",
         "posterior_search": dataclasses.asdict(model.posterior_search),
         "prior_search": dataclasses.asdict(model.prior_search),
@@ -250,12 +256,16 @@ def _estimate(params, key, batch, *, model, weights, objective, closest):
     terms = importance_terms(params, batch, paths, model=model, weights=weights)
     image = log_images(params, batch, paths.latents, model=model, weights=objective)
     size = math.prod(batch.inputs.shape[1:])
-    prior = log_priors(params.operators, paths, objective, combine=_combine(closest))
+    density = model.density
+    prior = log_priors(
+        params.operators, paths, objective, combine=_combine(closest), density=density
+    )
+    posterior = log_posteriors(params.operators, paths, objective, density=density)
     elbo = (
         jnp.mean(image, axis=1)
         + image_constant(size, objective)
         + jnp.mean(prior, axis=1)
-        - jnp.mean(log_posteriors(params.operators, paths, objective), axis=1)
+        - jnp.mean(posterior, axis=1)
     )
     return terms.log_likelihood(), elbo, terms.effective_samples()
 

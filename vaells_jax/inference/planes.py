@@ -22,13 +22,21 @@ def turning_rates(operators: Float[Array, "M d d"]) -> Float[Array, " M"]:
     return operators[first // 2, first + 1, first]
 
 
+def turning(
+    rates: Float[Array, " K"], latent_size: int, count: int | None = None
+) -> Float[Array, "M d d"]:
+    """Return operators that turn a plane each; those beyond the planes are zero."""
+    index = jnp.arange(len(rates))
+    shape = (count or len(rates), latent_size, latent_size)
+    below = jnp.zeros(shape, rates.dtype).at[index, 2 * index + 1, 2 * index].set(rates)
+    return below - jnp.swapaxes(below, 1, 2)
+
+
 def are_planes(operators: Float[Array, "M d d"]) -> Bool[Array, ""]:
     """Tell whether operators are what this search is for, exactly."""
-    rates, size = turning_rates(operators), operators.shape[-1]
-    index = jnp.arange(len(operators))
-    below = jnp.zeros_like(operators).at[index, 2 * index + 1, 2 * index].set(rates)
-    wanted = below - jnp.swapaxes(below, 1, 2)
-    return jnp.all(operators == wanted) & (2 * len(operators) <= size)
+    count, size, _ = operators.shape
+    wanted = turning(turning_rates(operators), size)
+    return jnp.all(operators == wanted) & (2 * count <= size)
 
 
 def plane_batch(problem: Problem) -> tuple[Float[Array, "B M"], Float[Array, " B"]]:

@@ -1,6 +1,7 @@
 """The objective: negative ELBO with learned operators (eqs. 8-9, Appendix A)."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from vaells_jax.model.integrals import log_component
 from vaells_jax.model.paths import (
     Model,
     Paths,
@@ -16,9 +18,8 @@ from vaells_jax.model.paths import (
     infer_paths,
     sample_latents,
 )
-from vaells_jax.model.posterior import log_posterior
 from vaells_jax.model.prior import anchor_components, log_prior
-from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.model.types import Batch, Density, LossWeights, Params
 from vaells_jax.networks.contract import check_outputs
 
 
@@ -30,8 +31,8 @@ class LossTerms(NamedTuple):
     """
 
     reconstruction: Float[Array, ""]  # 1/2 zeta_1 ||x - g(z)||^2
-    posterior: Float[Array, ""]  # log q(z|x), without its constant
-    prior: Float[Array, ""]  # -log p(z), without its constant
+    posterior: Float[Array, ""]  # log q(z|x), without its constant if a maximum
+    prior: Float[Array, ""]  # -log p(z), likewise
     operator_norm: Float[Array, ""]  # eta/2 sum_m ||Psi_m||_F^2
 
     def total(self, weights: LossWeights) -> Float[Array, ""]:
@@ -88,8 +89,10 @@ def loss_and_paths(
         reconstruction=reconstruction_term(
             params, batch, paths.latents, model=model, weights=weights
         ),
-        posterior=posterior_term(params.operators, paths, weights),
-        prior=prior_term(params.operators, paths, weights),
+        posterior=posterior_term(
+            params.operators, paths, weights, density=model.density
+        ),
+        prior=prior_term(params.operators, paths, weights, density=model.density),
         operator_norm=operator_norm_term(params.operators, weights),
     )
     return terms.total(weights), terms, paths
@@ -132,7 +135,11 @@ def warm_up_loss(
 
 
 def operator_objective(
-    operators: Float[Array, "M d d"], paths: Paths, weights: LossWeights
+    operators: Float[Array, "M d d"],
+    paths: Paths,
+    weights: LossWeights,
+    *,
+    density: Density = "max",
 ) -> Float[Array, ""]:
     """Evaluate the part of the loss in which Psi stands explicitly (Appendix B).
 
@@ -140,14 +147,21 @@ def operator_objective(
 
     Returns:
         Posterior, prior and Frobenius terms, in nats per example. L1 terms that are
-        constants here are left out, for they would cost the comparison digits: the
-        posterior's, and the prior's where only the closest anchor counts.
+        constants here are left out, for they would cost the comparison digits: of
+        densities that are maxima the posterior's, and the prior's where only the
+        closest anchor counts.
     """
-    if paths.anchor_index is not None:
-        weights = dataclasses.replace(weights, prior_l1=0.0)
+    l1_weight = None
+    if density == "max":
+        l1_weight = 0.0
+        if paths.anchor_index is not None:
+            weights = dataclasses.replace(weights, prior_l1=0.0)
+    posterior = log_posteriors(
+        operators, paths, weights, l1_weight=l1_weight, density=density
+    )
     return (
-        jnp.mean(log_posteriors(operators, paths, weights, l1_weight=0.0))
-        + weights.prior_factor * prior_term(operators, paths, weights)
+        jnp.mean(posterior)
+        + weights.prior_factor * prior_term(operators, paths, weights, density=density)
         + operator_norm_term(operators, weights)
     )
 
@@ -165,17 +179,25 @@ def reconstruction_term(
 
 
 def posterior_term(
-    operators: Float[Array, "M d d"], paths: Paths, weights: LossWeights
+    operators: Float[Array, "M d d"],
+    paths: Paths,
+    weights: LossWeights,
+    *,
+    density: Density = "max",
 ) -> Float[Array, ""]:
-    """Return log q(z|x), eq. 11, averaged over samples and examples, nats."""
-    return jnp.mean(log_posteriors(operators, paths, weights))
+    """Return log q(z|x), eq. 6 or 11, averaged over samples and examples, nats."""
+    return jnp.mean(log_posteriors(operators, paths, weights, density=density))
 
 
 def prior_term(
-    operators: Float[Array, "M d d"], paths: Paths, weights: LossWeights
+    operators: Float[Array, "M d d"],
+    paths: Paths,
+    weights: LossWeights,
+    *,
+    density: Density = "max",
 ) -> Float[Array, ""]:
     """Return -log p(z), eq. 7 or 12, averaged over samples and examples, nats."""
-    return -jnp.mean(log_priors(operators, paths, weights))
+    return -jnp.mean(log_priors(operators, paths, weights, density=density))
 
 
 def log_images(
@@ -200,21 +222,27 @@ def log_posteriors(
     weights: LossWeights,
     *,
     l1_weight: float | None = None,
+    density: Density = "max",
 ) -> Float[Array, "B S"]:
-    """Return log q(z|x), eq. 11, of each sample without its constant, in nats.
+    """Return log q(z|x) of each sample, eq. 6 or 11, in nats.
 
-    `l1_weight` stands in place of zeta_3, if it is given.
+    Args:
+        operators: The dictionary Psi.
+        paths: Samples and the paths to them from their own means.
+        weights: zeta_2 and zeta_3.
+        l1_weight: Stands in place of zeta_3, if it is given.
+        density: The integral over coefficients, or its largest term without its
+            constant.
     """
     l1_weight = weights.posterior_l1 if l1_weight is None else l1_weight
-    density = lambda mean, z, c: log_posterior(
-        z,
-        mean,
+    component = functools.partial(
+        log_component,
         operators,
-        c,
         residual_weight=weights.posterior_residual,
         l1_weight=l1_weight,
+        density=density,
     )
-    per_sample = jax.vmap(jax.vmap(density, (None, 0, 0)))
+    per_sample = jax.vmap(jax.vmap(component, (None, 0, 0)))
     return per_sample(paths.latent_means, paths.latents, paths.posterior_coefficients)
 
 
@@ -224,8 +252,9 @@ def log_priors(
     weights: LossWeights,
     *,
     combine: Callable[[Array], Array] = log_prior,
+    density: Density = "max",
 ) -> Float[Array, "B S"]:
-    """Return log p(z) of each sample without its constant, in nats.
+    """Return log p(z) of each sample in nats.
 
     Args:
         operators: The dictionary Psi.
@@ -233,9 +262,11 @@ def log_priors(
         weights: zeta_4 and zeta_5.
         combine: What makes the anchors' terms a density: eq. 7, which is eq. 12 where
             the closest alone counts, or `log_prior_closest` where all are there.
+        density: Of each anchor the integral over coefficients, or its largest term
+            without its constant.
     """
 
-    def density(anchor_means, z, coefficients):
+    def one(anchor_means, z, coefficients):
         components = anchor_components(
             z,
             anchor_means,
@@ -243,10 +274,11 @@ def log_priors(
             coefficients,
             residual_weight=weights.prior_residual,
             l1_weight=weights.prior_l1,
+            density=density,
         )
         return combine(components)
 
-    per_sample = jax.vmap(jax.vmap(density))
+    per_sample = jax.vmap(jax.vmap(one))
     return per_sample(paths.anchor_means, paths.latents, paths.prior_coefficients)
 
 

@@ -24,9 +24,9 @@ from vaells_jax.inference import InferenceOptions, infer_coefficients
 from vaells_jax.model.arguments import check_arguments
 from vaells_jax.model.posterior import sample_posterior
 from vaells_jax.model.prior import closest_anchor
-from vaells_jax.model.types import Batch, LossWeights, Params
+from vaells_jax.model.types import Batch, Density, LossWeights, Params
 from vaells_jax.networks.contract import Networks, apply_decoder, apply_encoder
-from vaells_jax.operators.structures import Dense, Structure
+from vaells_jax.operators.structures import Commuting, Dense, Structure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Model:
         posterior_search: How paths from `f(x)` are searched; its L1 weight is zeta_q.
         prior_search: How paths from anchors are searched; its L1 weight is zeta_p.
         structure: What the operators have in common.
+        density: Whether latent densities are maxima or integrals over coefficients;
+            integrals are for the structure `Commuting` of separate planes, whose
+            operators either turn or scale.
     """
 
     networks: Networks
@@ -51,6 +54,7 @@ class Model:
     posterior_search: InferenceOptions = InferenceOptions(initial_range=(0.0, 1.0))
     prior_search: InferenceOptions = InferenceOptions()
     structure: Structure = Dense()
+    density: Density = "max"
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -59,6 +63,11 @@ class Model:
             ValueError: If a number is out of its range, or a field not of its kind.
         """
         check_fields(self)
+        if self.density == "integral" and not _has_integrals(self.structure):
+            raise ValueError(
+                "density 'integral' wants the structure Commuting(separate=True) "
+                f"without learned_basis; got {self.structure}."
+            )
 
     def dictionary(self, params: Params) -> Params:
         """Return a state's parameters with its operators as matrices."""
@@ -186,6 +195,7 @@ def infer_paths(
     check_key("key", key)
     check_kind(model=(model, Model), weights=(weights, LossWeights))
     check_arguments(params, batch)
+    _check_density(model, params.operators)
     sample_key, posterior_key, prior_key = jax.random.split(key, 3)
     means = encode(params, batch.inputs, model=model)
     latents = sample_latents(
@@ -227,6 +237,22 @@ def infer_paths(
     if not model.closest_anchor:
         return paths
     return _with_closest(params, batch, paths, prior.objective, model, weights)
+
+
+def _has_integrals(structure):
+    """Tell whether a structure's planes are separate, each a pair of latents."""
+    known = isinstance(structure, Commuting)
+    return known and structure.separate and not structure.learned_basis
+
+
+def _check_density(model, operators):
+    """Raise a ValueError for spirals, whose scalings and turns share a coefficient."""
+    count, size = operators.shape[:2]
+    if model.density == "integral" and model.structure.scaling and count != size:
+        raise ValueError(
+            "density 'integral' with scalings wants an operator for each scaling and "
+            f"each turning, num_operators = latent_size; got {count} and {size}."
+        )
 
 
 def _with_closest(params, batch, paths, objective, model, weights):

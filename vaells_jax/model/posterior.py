@@ -38,7 +38,7 @@ def sample_posterior(
     """
     check_key("key", key)
     check_operators(operators)
-    _check_latent("latent_mean", latent_mean, operators)
+    check_latent("latent_mean", latent_mean, operators)
     check_number("coefficient_rate", coefficient_rate, strict=True)
     check_number("noise_std", noise_std)
     coefficient_key, noise_key = jax.random.split(key)
@@ -83,8 +83,8 @@ def log_posterior(
         paper's formula hides it in zeta_2.
     """
     check_operators(operators)
-    _check_latent("latent_mean", latent_mean, operators)
-    _check_latent("z", z, operators)
+    check_latent("latent_mean", latent_mean, operators)
+    check_latent("z", z, operators)
     check_number("residual_weight", residual_weight)
     check_number("l1_weight", l1_weight)
     residual = z - transport(operators, coefficients, latent_mean)
@@ -92,7 +92,7 @@ def log_posterior(
     return -0.5 * residual_weight * squared - l1_weight * jnp.sum(jnp.abs(coefficients))
 
 
-def _check_latent(name, latent, operators):
+def check_latent(name, latent, operators):
     """Raise a ValueError unless a latent point is of the operators' size."""
     check_numbers(**{name: latent})
     if latent.shape != operators.shape[2:]:

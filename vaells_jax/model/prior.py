@@ -1,7 +1,7 @@
 """The prior p(z): paths from the anchors of a class to z (eqs. 7 and 12).
 
 Each function treats one example and the anchors that it meets, `N` of them. Densities
-leave out the constant `C_2`, which the posterior has too.
+that are maxima leave out the constant `C_2`, which the posterior has too.
 """
 
 import jax
@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from vaells_jax.checks import check_numbers
-from vaells_jax.model.posterior import log_posterior
+from vaells_jax.model.integrals import log_component
+from vaells_jax.model.types import Density
 
 
 def log_prior(components: Float[Array, " N"]) -> Float[Array, ""]:
@@ -51,8 +52,9 @@ def anchor_components(
     *,
     residual_weight: float,
     l1_weight: float,
+    density: Density = "max",
 ) -> Float[Array, " N"]:
-    """Return log q(z|a_i) for each anchor at its own inferred coefficients, in nats.
+    """Return log q(z|a_i) for each anchor, in nats.
 
     Args:
         z: The point whose density is asked.
@@ -61,19 +63,22 @@ def anchor_components(
         coefficients: Inferred coefficients of the path from each anchor.
         residual_weight: zeta_4.
         l1_weight: zeta_5.
+        density: The integral over coefficients, or its largest term, at each anchor's
+            own inferred ones and without its constant.
 
     Returns:
-        One un-normalised log-density for each anchor.
+        One log-density for each anchor.
     """
-    density = lambda mean, c: log_posterior(
-        z,
-        mean,
+    component = lambda mean, c: log_component(
         operators,
+        mean,
+        z,
         c,
         residual_weight=residual_weight,
         l1_weight=l1_weight,
+        density=density,
     )
-    return jax.vmap(density)(anchor_means, coefficients)
+    return jax.vmap(component)(anchor_means, coefficients)
 
 
 def closest_anchor(

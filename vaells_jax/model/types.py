@@ -1,12 +1,16 @@
 """The records that the model's functions pass around."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from jaxtyping import Array, Float, Int
 
 from vaells_jax.checks import check_fields
 from vaells_jax.networks.contract import PyTree
+
+Density = Literal["max", "integral"]
+"""What stands for the integral over coefficients in a latent density: its largest term,
+at the inferred coefficients (eqs. 10 and 11), or itself."""
 
 
 class Params(NamedTuple):

@@ -10,7 +10,7 @@ from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.baselines.training import BaselineOptions
 from vaells_jax.checks import check_fields, check_kind
 from vaells_jax.inference import InferenceOptions
-from vaells_jax.model.types import LossWeights
+from vaells_jax.model.types import Density, LossWeights
 from vaells_jax.networks.stock import NetworkName
 from vaells_jax.operators.structures import StructureName
 from vaells_jax.training.optimizers import OptimizerOptions
@@ -59,6 +59,8 @@ class ModelConfig:
         structure: What the operators have in common, a name of
             `operators.structures.STRUCTURES`.
         structure_options: The structure's own fields.
+        density: Latent densities are the largest term over coefficients ("max"), or
+            the integral, for `commuting` operators of separate planes.
     """
 
     networks: NetworkName | Literal["own"] = "convolutional"
@@ -75,6 +77,7 @@ class ModelConfig:
     structure_options: dict[str, int | bool] = dataclasses.field(
         default_factory=dict, hash=False
     )
+    density: Density = "max"
 
     def __post_init__(self) -> None:
         """Raise a ValueError for a number that is out of its range."""

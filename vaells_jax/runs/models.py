@@ -185,6 +185,7 @@ def vaells(
         posterior_search=config.posterior_search,
         prior_search=config.prior_search,
         structure=_structure(config.model),
+        density=config.model.density,
     )
 
 

@@ -194,7 +194,10 @@ def _build_step(
             state.opt_state,
             state.params,
             objective=lambda params: operator_objective(
-                model.dictionary(params).operators, paths, factors
+                model.dictionary(params).operators,
+                paths,
+                factors,
+                density=model.density,
             ),
         )
         params = optax.apply_updates(state.params, updates)

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -19,9 +20,12 @@ class Commuting(Structure):
 
     Attributes:
         scaling: Whether planes are scaled; else all a are 0, and |z| is kept.
-        separate: Whether operator m has plane m for itself, M = d / 2; its
-            coefficients are then found exactly by the search "planes", if there are no
-            scalings and no basis.
+        separate: Whether operators have planes for themselves: operator m plane m,
+            M = d / 2, whose coefficients the search "planes" finds exactly if there
+            are no scalings and no basis; or, with scalings, operator 2k scales plane k
+            and operator 2k + 1 turns it, M = d. Without a basis their densities are
+            known as integrals (`Model.density`), but for spirals, M = d / 2 with
+            scalings.
         learned_basis: Learn the rotation Q, by an antisymmetric `basis`; else the
             planes are pairs of latents, which an encoder can turn as it likes.
     """
@@ -37,18 +41,20 @@ class Commuting(Structure):
         """Draw turnings; scalings start at 0, and Q as the identity.
 
         Drawn scalings outgrow turnings in half of all planes, and few such operators
-        find their way back.
+        find their way back. Operators that only scale are drawn: at 0 nothing would
+        ever move them.
         """
         if latent_size % 2:
             refuse(self, "latent_size must be even", num_operators, latent_size)
         planes = latent_size // 2
-        if self.separate and num_operators != planes:
-            refuse(
-                self, "separate planes want d / 2 operators", num_operators, latent_size
-            )
+        alone = self.scaling and self.separate and num_operators == latent_size
+        if self.separate and num_operators != planes and not alone:
+            wanted = "separate planes want d / 2 operators"
+            wanted += ", or d with scalings" if self.scaling else ""
+            refuse(self, wanted, num_operators, latent_size)
         shape = (num_operators, 1 if self.separate else planes, 1)
         turn = normal(key, shape, std, dtype)
-        scale = [jnp.zeros_like(turn)] if self.scaling else []
+        scale = [jnp.zeros_like(turn)] if self.scaling and not alone else []
         found = {"rates": jnp.concatenate([*scale, turn], axis=-1)}
         if self.learned_basis:
             count = latent_size * (latent_size - 1) // 2
@@ -90,7 +96,14 @@ class Commuting(Structure):
     def _rates(self, parameters):
         """Return the scalings and the turnings of each operator, `[M, d / 2]`."""
         rates = parameters["rates"]
+        index = jnp.arange(len(rates))
+        each = 1  # operators of a plane
+        if self.scaling and rates.shape[-1] == 1:
+            each = 2
+            rates = rates * jax.nn.one_hot(index % 2, 2, dtype=rates.dtype)[:, None]
         if self.separate:
-            rates = rates * jnp.eye(len(rates), dtype=rates.dtype)[:, :, None]
+            planes = len(rates) // each
+            own = jax.nn.one_hot(index // each, planes, dtype=rates.dtype)
+            rates = rates * own[:, :, None]
         turn = rates[..., -1]
         return (rates[..., 0] if self.scaling else jnp.zeros_like(turn)), turn
