@@ -182,6 +182,7 @@ def test_continuous_factors_are_regressed():
 
 def test_entropies_of_the_importance_are_scipys():
     codes = np.concatenate([rotated(FACTORS[:, 1:]), PERFECT[:, :1]], axis=1)
+    codes[:, 2] += 0.5 * NOISE[:, 0]
     score = dci(key(), codes, FACTORS, num_trees=20)
     table = score.importance
     np.testing.assert_allclose(table.sum(axis=0), 1.0)
@@ -262,6 +263,13 @@ def test_values_of_a_single_example_are_never_drawn(measure):
     assert measure(key(), factors.astype(float), factors) == 1.0
     with pytest.raises(ValueError, match="factors must have values.*column 1"):
         measure(key(), NOISE[:6], np.stack([np.arange(6) % 2, np.arange(6)], axis=1))
+
+
+def test_two_different_examples_are_drawn_where_there_are_but_two():
+    factors = grid(4, 2)  # two examples for each value of the first
+    codes = factors.astype(float)
+    assert factor_vae_score(key(), codes, factors, batch_size=2) == 1.0
+    assert beta_vae_score(key(), codes, factors, num_pairs=1) == 1.0
 
 
 @FIXING
