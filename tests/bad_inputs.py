@@ -38,18 +38,13 @@ from vaells_jax.evaluation.classifier import (
     classify,
     train_classifier,
 )
-from vaells_jax.evaluation.disentanglement import (
-    beta_vae_score,
-    dci,
-    factor_vae_score,
-    mutual_information_gap,
-    sap,
-)
+from vaells_jax.evaluation.disentanglement import dci, mutual_information_gap, sap
 from vaells_jax.evaluation.images import identity_preservation, sample_diversity
 from vaells_jax.evaluation.importance import (
     ImportanceOptions,
     log_marginal_likelihood,
 )
+from vaells_jax.evaluation.interventions import beta_vae_score, factor_vae_score
 from vaells_jax.evaluation.ranks import spearman
 from vaells_jax.evaluation.reconstruction import reconstruction_errors
 from vaells_jax.evaluation.symmetry import lsbd
