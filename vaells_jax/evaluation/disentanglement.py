@@ -2,10 +2,10 @@
 
 Nothing here knows what a model is made of. Codes come as an array `[N, d]`, a row for
 each example, and the true factors of variation as an array `[N, K]`. Integers are the
-values of discrete factors, floating-point numbers those of continuous ones. Each code
-is looked at alone, so all of these measures change when codes are rotated.
-`interventions.py` measures the same by examples that share a factor's value;
-`symmetry.py` measures planes instead.
+values of discrete factors, floating-point numbers those of continuous ones. A single
+code is to stand for each factor, so that gaps close when codes are rotated.
+`interventions.py` asks the same of examples that share a factor's value, `symmetry.py`
+asks for planes instead.
 """
 
 from types import ModuleType
