@@ -38,13 +38,16 @@ from vaells_jax.evaluation.classifier import (
     classify,
     train_classifier,
 )
+from vaells_jax.evaluation.disentanglement import dci, mutual_information_gap, sap
 from vaells_jax.evaluation.images import identity_preservation, sample_diversity
 from vaells_jax.evaluation.importance import (
     ImportanceOptions,
     log_marginal_likelihood,
 )
+from vaells_jax.evaluation.interventions import beta_vae_score, factor_vae_score
 from vaells_jax.evaluation.ranks import spearman
 from vaells_jax.evaluation.reconstruction import reconstruction_errors
+from vaells_jax.evaluation.symmetry import lsbd
 from vaells_jax.operators.matrix_exponential import expm_action
 from vaells_jax.operators.structures import Basis, Blocks, Commuting, LowRank
 from vaells_jax.runs import config as run_config
@@ -799,6 +802,62 @@ def measures() -> dict[str, tuple[Callable, dict[str, Any]]]:
             )
         },
         **drawn(),
+        **disentangled(),
+    }  # fmt: skip
+
+
+def disentangled() -> dict[str, tuple[Callable, dict[str, Any]]]:
+    """List measures of disentanglement."""
+    key = jax.random.key(0)
+    keys = {"None": None, "a seed": 7, "two keys": jax.random.split(key)}
+    factors = np.stack(np.meshgrid(range(3), range(4), range(2)), -1).reshape(-1, 3)
+    good = {"codes": factors.astype(float), "factors": factors}
+    angles = 2.0 * np.pi * factors[::2, :2] / [3.0, 4.0]
+    arrays = lambda x: {
+        "None": None, "text": "abc", "a list": x.tolist(), "complex64": x + 0j,
+        "bool": x > 0, "one axis": x[:, 0], "an axis more": x[None], "none": x[:0],
+        "too few": x[:-1], "NaN": x * NAN, "infinite": x + INF,
+    }  # fmt: skip
+    constant = {"a factor of one value": 0 * factors}
+    codes = arrays(good["codes"])
+    values = {**arrays(factors), **constant}
+    floats = {**values, "floats": good["codes"]}
+    alone = {
+        "no value twice": np.arange(24)[:, None] + factors, "one": factors[:, :1],
+    }  # fmt: skip
+    still = {"no code that varies": np.ones((24, 2))}
+    one = {"one": good["codes"][:, :1]}
+    keyed = lambda function: lambda **k: function(**{"key": clone(key), **good, **k})
+    fixing = {"codes": {**codes, **still}, "factors": {**floats, **alone}, "key": keys}
+    return {
+        "mutual_information_gap": (
+            lambda **k: mutual_information_gap(**{**good, **k}),
+            {"codes": {**codes, **one}, "factors": floats, "bins": (1, *COUNTS)},
+        ),
+        "sap": (
+            lambda **k: sap(**{**good, **k}),
+            {"codes": {**codes, **one}, "factors": values},
+        ),
+        "dci": (keyed(dci), {
+            "key": keys, "codes": {**codes, **one}, "num_trees": COUNTS,
+            "factors": {**values, "one": factors[:, :1]},
+            "test_share": (0.0, 1.0, 0.01, 0.99, -0.5, NAN, INF, "1", None),
+        }),
+        "factor_vae_score": (
+            keyed(factor_vae_score),
+            {**fixing, "num_votes": (2, *COUNTS), "batch_size": (1, *COUNTS)},
+        ),
+        "beta_vae_score": (
+            keyed(beta_vae_score),
+            {**fixing, "num_points": (2, *COUNTS), "num_pairs": COUNTS},
+        ),
+        "lsbd": (
+            lambda **k: lsbd(**{"codes": angles, "angles": angles, **k}),
+            {"codes": arrays(angles), "max_frequency": COUNTS, "angles": {
+                **arrays(angles), "no grid": np.arange(24.0).reshape(12, 2),
+                "two values": np.pi * factors[:12, 2:],
+            }},
+        ),
     }  # fmt: skip
 
 

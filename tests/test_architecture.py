@@ -25,6 +25,7 @@ OWNERS = {
     "torch": "vaells_jax/model/published.py",
     "orbax": "vaells_jax/training/checkpoints.py",
     "matplotlib": "vaells_jax/evaluation/figures/",
+    "sklearn": "vaells_jax/evaluation/disentanglement.py",
     "tensorflow_datasets": "vaells_jax/data/images.py",
     "filelock": "vaells_jax/runs/folder.py",
     "pydantic": "vaells_jax/runs/folder.py",

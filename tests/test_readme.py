@@ -57,6 +57,14 @@ def test_the_lines_for_ones_own_code_run():
     np.testing.assert_allclose(names["fit"].objective, energy, rtol=1e-2, atol=1e-3)
 
 
+def test_the_lines_for_disentanglement_run():
+    (block,) = blocks(README.parent / "docs" / "disentanglement.md")
+    names: dict = {}
+    exec(compile(block, "disentanglement.md", "exec"), names)
+    found = names["gap"], names["vote"], names["torus"].dispersion
+    np.testing.assert_allclose(found, (1.0, 1.0, 0.0), atol=1e-12)
+
+
 def test_every_picture_and_file_that_is_named_is_there():
     for name in re.findall(r"\]\(([^)#:]+)\)", README.read_text()):
         assert (README.parent / name).exists(), name
