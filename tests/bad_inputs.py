@@ -47,7 +47,7 @@ from vaells_jax.evaluation.importance import (
 from vaells_jax.evaluation.interventions import beta_vae_score, factor_vae_score
 from vaells_jax.evaluation.ranks import spearman
 from vaells_jax.evaluation.reconstruction import reconstruction_errors
-from vaells_jax.evaluation.symmetry import lsbd
+from vaells_jax.evaluation.symmetry import coefficient_disagreement, lsbd
 from vaells_jax.operators.matrix_exponential import expm_action
 from vaells_jax.operators.structures import Basis, Blocks, Commuting, LowRank
 from vaells_jax.runs import config as run_config
@@ -162,6 +162,11 @@ def of_arrays() -> dict[str, tuple[Callable, dict[str, Any], dict[str, tuple]]]:
             functools.partial(vj.log_posterior, **weights),
             {"z": p["z"], "latent_mean": p["z"], "operators": p["operators"],
              "coefficients": p["coefficients"]},
+            {},
+        ),
+        "log_posterior_integral": (
+            functools.partial(vj.log_posterior_integral, **weights),
+            {"z": p["z"], "latent_mean": p["z"], "operators": p["operators"]},
             {},
         ),
         "log_prior": (
@@ -287,6 +292,9 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
     density = functools.partial(
         vj.log_posterior, p["z"], p["z"], p["operators"], p["coefficients"]
     )
+    integral = functools.partial(
+        vj.log_posterior_integral, p["z"], p["z"], p["operators"]
+    )
     start = functools.partial(
         vj.init_state, jax.random.key(0), inputs=p["batch"].inputs, anchors=None
     )
@@ -304,6 +312,10 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
             lambda **k: density(**{"residual_weight": 1.0, "l1_weight": 1.0, **k}),
             {"residual_weight": weight, "l1_weight": weight},
         ),
+        "log_posterior_integral": (
+            lambda **k: integral(**{"residual_weight": 1.0, "l1_weight": 1.0, **k}),
+            {"residual_weight": rate, "l1_weight": rate},
+        ),
         "InferenceOptions": (vj.InferenceOptions, {
             "solver": ("newton", None, 1, ["lbfgs"]), "search": ("wide", None),
             "l1_weight": (*weight, True), "restarts": COUNTS, "max_iterations": COUNTS,
@@ -317,6 +329,7 @@ def settings() -> dict[str, tuple[Callable, dict[str, tuple]]]:
         "Model": (functools.partial(vj.Model, p["networks"]), {
             "num_samples": COUNTS, "noise_std": weight, "closest_anchor": ("yes", None),
             "posterior_search": (None, "global"), "prior_search": (None, {}),
+            "density": ("sum", None, "integral"),  # of operators that are not planes
         }),
         "dense_networks": (
             lambda **k: vj.dense_networks(**{"latent_size": 2, "input_size": 3, **k}),
@@ -850,6 +863,15 @@ def disentangled() -> dict[str, tuple[Callable, dict[str, Any]]]:
         "beta_vae_score": (
             keyed(beta_vae_score),
             {**fixing, "num_points": (2, *COUNTS), "num_pairs": COUNTS},
+        ),
+        "coefficient_disagreement": (
+            lambda **k: coefficient_disagreement(**{
+                "starts": np.ones((3, 2)), "ends": np.ones((3, 4, 2)),
+                "operators": np.ones((1, 2, 2)), "search": lambda *_: None, **k,
+            }),
+            {"starts": {**arrays(np.ones((3, 2))), "few": np.ones((2, 2))},
+             "ends": {**arrays(np.ones((3, 4, 2))), "one turn": np.ones((3, 1, 2))},
+             "operators": arrays(np.ones((1, 2, 2))), "search": (None, 1)},
         ),
         "lsbd": (
             lambda **k: lsbd(**{"codes": angles, "angles": angles, **k}),

@@ -67,6 +67,12 @@ def cases(tiny_model, tiny_params, tiny_batch, dtype):
             lambda *a: vj.log_posterior(*a, residual_weight=1.0, l1_weight=0.5),
             (end[0], start[0], operators, c),
         ),
+        "log_posterior_integral": (
+            lambda *a: vj.log_posterior_integral(
+                *a, residual_weight=4.0, l1_weight=0.5
+            ),
+            (end[0], start[0], jnp.asarray([[[0.0, -0.7], [0.7, 0.0]]], dtype)),
+        ),
         "log_prior": (vj.log_prior, (start[:, 0],)),
         "log_prior_closest": (vj.log_prior_closest, (start[:, 0],)),
         "encode": (
@@ -97,8 +103,8 @@ def test_every_public_function_is_walked_through(cases):
 NAMES = [
     "generator", "transport", "transport_path", "infer_coefficients",
     "infer_coefficients, global", "infer_coefficients, differentiable",
-    "sample_posterior", "log_posterior", "log_prior", "log_prior_closest", "encode",
-    "decode", "loss", "batch_indices",
+    "sample_posterior", "log_posterior", "log_posterior_integral", "log_prior",
+    "log_prior_closest", "encode", "decode", "loss", "batch_indices",
 ]  # fmt: skip
 
 

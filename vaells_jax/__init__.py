@@ -22,6 +22,7 @@ from vaells_jax.inference import (
     InferenceOptions,
     infer_coefficients,
 )
+from vaells_jax.model.integrals import log_posterior_integral
 from vaells_jax.model.objective import LossTerms, loss
 from vaells_jax.model.paths import Model, decode, encode
 from vaells_jax.model.posterior import log_posterior, sample_posterior
@@ -90,6 +91,7 @@ __all__ = [
     "log_likelihood",
     "log_marginal_likelihood",
     "log_posterior",
+    "log_posterior_integral",
     "log_prior",
     "log_prior_closest",
     "loss",

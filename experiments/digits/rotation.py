@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from experiments.digits.classifier import digit_classifier
 from experiments.digits.measures import common_merits, inputs_of
+from experiments.digits.turns import disagreement, turn_merits
 from vaells_jax import transport_path
 from vaells_jax.data.rotation import rotations
 from vaells_jax.evaluation import structure
@@ -30,14 +31,18 @@ STILL = 50.0
 
 def functions(run: Run) -> dict[str, Any]:
     """Return encoder, decoder and paths of the dominant operator, of whole batches."""
-    operators, trained = run.trained.params.operators, run.trained
-    operator = operators[structure.spectrum(operators).dominant][None]
+    trained, operator = run.trained, _dominant(run)[None]
     as_latents = lambda z: jnp.asarray(z, operator.dtype)
     return {
         "encode": trained.encode,
         "decode": lambda z: trained.decode(as_latents(z)),
         "path": lambda z, c: _sweep(operator, as_latents(z), as_latents(c)),
     }
+
+
+def _dominant(run):
+    operators = run.trained.params.operators
+    return operators[structure.spectrum(operators).dominant]
 
 
 _rotations = jax.jit(rotations)
@@ -73,10 +78,9 @@ def _rotation_merits(run, classifier):
     score = turn_score(images, quarter, turn=turn, **functions(run))
     names = classifier.name(labels)
     kept = identity_preservation(score.outputs, names, classify=classifier.classify)
-    operators = run.trained.params.operators
-    ratios = frequency_ratios(operators[structure.spectrum(operators).dominant])
+    ratios = frequency_ratios(_dominant(run))
     return {
-        **_turn_merits(score),
+        **turn_merits(score, _WHICH),
         "identity_along_rotations": merit(
             kept.share,
             "share of a path's images that a classifier takes for their digit (6 and 9 "
@@ -87,6 +91,7 @@ def _rotation_merits(run, classifier):
         "quarter_turn_coefficient": merit(
             quarter, f"turns {NUM_CALIBRATION} digits by 90 degrees best, all together"
         ),
+        "coefficient_disagreement": disagreement(run.trained, images, turn),
         "frequency_ratios": merit(
             ratios.tolist(),
             "imaginary parts of the operator's eigenvalues over the least that reaches "
@@ -96,35 +101,6 @@ def _rotation_merits(run, classifier):
 
 
 _WHICH = f"{NUM_PATHS} unrotated test digits over +-90 degrees"
-
-
-def _turn_merits(score):
-    """Describe how paths compare with true rotations."""
-    path, again = score.path_errors.mean(), score.reconstruction_errors.mean()
-    return {
-        "angle_monotonicity": merit(
-            float(score.monotonicity.mean()),
-            "Spearman of the coefficient and the angle of the best-matching true "
-            f"rotation along the path, mean over {_WHICH}",
-            median=float(np.median(score.monotonicity)),
-            tenth_percentile=float(np.quantile(score.monotonicity, 0.1)),
-        ),
-        "path_mse": merit(
-            float(path),
-            "mean squared pixel error of decoded paths against the true rotation that "
-            f"matches best, {_WHICH}",
-        ),
-        "path_mse_at_nominal_angle": merit(
-            float(score.nominal_errors.mean()),
-            "the same against the rotation in proportion to the coefficient",
-        ),
-        "rotation_reconstruction_mse": merit(
-            float(again), "the same of these rotations' own reconstructions"
-        ),
-        "path_to_reconstruction": merit(
-            float(path / again), "path_mse over rotation_reconstruction_mse"
-        ),
-    }
 
 
 def rotation_paths(run: Run, images: ArrayLike, points: int = 13) -> tuple:

@@ -14,6 +14,7 @@ from experiments.planes.data import (
     with_wide_prior,
 )
 from experiments.planes.orbits import orbit_merits
+from experiments.planes.turns import turn_merits
 from vaells_jax.data.synthetic import ManifoldDataset
 from vaells_jax.evaluation import structure
 from vaells_jax.evaluation.alignment import affine_error
@@ -36,6 +37,8 @@ def measure(curves: Callable[[ManifoldDataset], np.ndarray], run: Run) -> Merits
     found: Merits = {}
     if isinstance(trained, TrainedVaells):
         found = orbit_merits(run, trained)
+        if len(data.anchors) > 1:
+            found |= turn_merits(trained, curves(data))
     found |= model_merits(trained, data, curves(data), run.key)
     if len(data.anchors) > 1:
         found |= class_merits(trained, data)

@@ -1,9 +1,11 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
 
-from vaells_jax.evaluation.symmetry import lsbd
+from vaells_jax.evaluation.symmetry import coefficient_disagreement, lsbd
+from vaells_jax.inference import InferenceOptions, infer_coefficients
 
 RANDOM = np.random.default_rng(0)
 CIRCLE = 2.0 * np.pi * np.arange(64) / 64
@@ -129,3 +131,65 @@ def test_single_precision_and_arrays_of_jax():
 def test_angles_that_are_no_grid(angles, message, unchecked):
     with pytest.raises(ValueError, match=message):
         lsbd(RANDOM.normal(size=(len(angles), 4)), angles)
+
+
+TURN = np.array([[[0.0, -1.0], [1.0, 0.0]]])
+
+
+def inferred(operators):
+    options = InferenceOptions(search="global", l1_weight=1e-4)
+
+    def search(starts, ends):
+        found = infer_coefficients(
+            jax.random.key(0), jnp.asarray(operators), jnp.asarray(starts),
+            jnp.asarray(ends), options=options,
+        )  # fmt: skip
+        return found.coefficients, None
+
+    return search
+
+
+def turned(angles, count=20):
+    phases = RANDOM.uniform(-np.pi, np.pi, count)
+    radii = RANDOM.uniform(0.5, 2.0, count)
+    point = lambda p, r: r[..., None] * np.stack([np.cos(p), np.sin(p)], -1)
+    ends = point(phases[:, None] + angles, radii[:, None] + 0.0 * np.asarray(angles))
+    return point(phases, radii), ends
+
+
+def test_rotations_get_equal_coefficients_whatever_the_point():
+    starts, ends = turned([-1.0, -0.5, 0.5, 1.0])
+    found = coefficient_disagreement(starts, ends, TURN, search=inferred(TURN))
+    assert 0 <= found < 1e-4
+
+
+def test_ellipses_of_other_axes_disagree_by_what_their_angles_do():
+    """An operator of elliptic orbits, wrong for circles, wants other coefficients."""
+    starts, ends = turned([-1.0, -0.5, 0.5, 1.0])
+    ellipse = np.array([[[0.0, -2.5], [0.4, 0.0]]])
+    found = coefficient_disagreement(starts, ends, ellipse, search=inferred(ellipse))
+    assert found > 0.05
+
+
+def test_the_share_is_that_of_an_analysis_of_variance():
+    """Coefficients 3 t + e with variances 9 v and 1: the turn leaves 1 / (1 + 9 v)."""
+    turns = np.array([-1.0, 0.0, 1.0])
+    noise = RANDOM.normal(size=(4000, 3, 1))
+    coefficients = 3.0 * turns[None, :, None] + noise
+    dead = RANDOM.normal(size=(4000, 3, 1))  # of an operator that does nothing
+    both = np.concatenate([coefficients, dead], axis=2).reshape(-1, 2)
+    operators = np.concatenate([TURN, 0.0 * TURN])
+    starts, ends = np.zeros((4000, 2)), np.zeros((4000, 3, 2))
+    found = coefficient_disagreement(
+        starts, ends, operators, search=lambda *_: (both, None)
+    )
+    assert found == pytest.approx(1.0 / (1.0 + 9.0 * 2.0 / 3.0), rel=0.03)
+
+
+def test_coefficients_that_know_nothing_of_the_turn_disagree_wholly():
+    drawn = RANDOM.normal(size=(4000 * 5, 1))
+    starts, ends = np.zeros((4000, 2)), np.zeros((4000, 5, 2))
+    found = coefficient_disagreement(
+        starts, ends, TURN, search=lambda *_: (drawn, None)
+    )
+    assert found == pytest.approx(1.0, abs=2e-3)

@@ -1,11 +1,12 @@
-"""Symmetry-based disentanglement: how well planes of codes turn with cyclic factors."""
+"""How well latents and coefficients stand for the transformations of a group."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from vaells_jax.checks import as_count, check_finite, check_shapes
+from vaells_jax.checks import as_count, check_callable, check_finite, check_shapes
 
 
 class SymmetryScore(NamedTuple):
@@ -21,6 +22,55 @@ class SymmetryScore(NamedTuple):
     dispersion: float
     per_factor: Float[np.ndarray, " K"]
     frequencies: Int[np.ndarray, " K"]
+
+
+def coefficient_disagreement(
+    starts: Float[Array | np.ndarray, "n d"],
+    ends: Float[Array | np.ndarray, "n T d"],
+    operators: Float[Array | np.ndarray, "M d d"],
+    *,
+    search: Callable[..., tuple],
+) -> float:
+    """Return how far equal transformations of different points get other coefficients.
+
+    Coefficients are searched from each start to each of its ends, which the same T
+    transformations made of every start. Each counts in units of its operator's
+    Frobenius norm, so that an operator that does nothing has no say.
+
+    Args:
+        starts: Latents of n points, at least two.
+        ends: Latents of the same points transformed, at least two transformations.
+        operators: The dictionary Psi.
+        search: From starts and ends of pairs, `[P d]`, to coefficients `[P M]` and
+            where they lead, as `TrainedVaells.search`.
+
+    Returns:
+        The share of the coefficients' variance that the transformation does not
+        explain: 0 if they are a function of it, 1 if they have nothing to do with it.
+        NaN if all coefficients are equal.
+
+    Raises:
+        ValueError: If arrays do not fit together or are not finite, or there are too
+            few points or transformations.
+    """
+    for name, x in (("starts", starts), ("ends", ends), ("operators", operators)):
+        check_finite(name, x)
+    check_shapes(
+        starts=(starts, "n d"), ends=(ends, "n T d"), operators=(operators, "M d d")
+    )
+    check_callable(search=search)
+    count, turns, size = ends.shape
+    if count < 2 or turns < 2:
+        raise ValueError(
+            "ends must hold at least 2 points and 2 transformations; got shape "
+            f"{list(ends.shape)}."
+        )
+    firsts = np.repeat(np.asarray(starts), turns, axis=0)
+    found, _ = search(firsts, np.asarray(ends).reshape(-1, size))
+    norms = np.linalg.norm(np.asarray(operators, float), axis=(1, 2))
+    found = np.asarray(found, float).reshape(count, turns, -1) * norms
+    total = found.var(axis=(0, 1)).sum()
+    return float(found.var(axis=0).mean(axis=0).sum() / total) if total else np.nan
 
 
 def lsbd(
