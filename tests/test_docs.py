@@ -78,6 +78,10 @@ def test_every_page_is_in_a_table_of_contents():
     assert sorted(found) == [path for path in PAGES if path != DOCS / "index.md"]
 
 
+def test_no_page_has_the_name_of_one_that_sphinx_makes():
+    assert not {"genindex", "py-modindex", "search"} & {path.stem for path in PAGES}
+
+
 def test_tutorials_run_when_the_site_is_built():
     tutorials = [path for path in PAGES if path.parent == DOCS / "tutorials"]
     for path in tutorials:
