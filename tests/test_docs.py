@@ -90,6 +90,11 @@ def test_tutorials_run_when_the_site_is_built():
             assert "```{code-cell} ipython3\n" in path.read_text(), path
 
 
+def test_the_citation_is_of_this_version():
+    text = (ROOT / "CITATION.cff").read_text()
+    assert re.findall(r"^version: (\S+)$", text, re.M) == [vaells_jax.__version__]
+
+
 def own(module):
     """Yield the public functions and classes that a module defines, and methods."""
     for name, value in vars(module).items():
