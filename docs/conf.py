@@ -42,7 +42,6 @@ html_theme_options = {
 # Pages of results write plain Markdown; their formulas are code.
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.header"]  # a page may begin with an inner heading
 
 # Tutorials run while the site is built, in folders of their own.
 nb_execution_mode = "auto"
@@ -85,6 +84,15 @@ def copy_mathjax(app, error):
 SECTION = re.compile(r"[A-Z][a-z]+:$")
 """First line of a section of a Google docstring."""
 
+SHORT = {
+    "eq": "equation",
+    "eqs": "equations",
+    "Eq": "Equation",
+    "Fig": "Figure",
+    "Figs": "Figures",
+}
+"""Summaries end at the first stop; these have none in the middle of a sentence."""
+
 
 def as_rst(app, what, name, obj, options, lines):
     """Turn a docstring's plain text into reStructuredText, before Napoleon reads it.
@@ -92,7 +100,9 @@ def as_rst(app, what, name, obj, options, lines):
     What stands in backquotes is code, indented formulas are blocks, and marks that
     would mean something there (`|u|`, `c*`) are plain.
     """
-    found, section, block, code = [], False, False, False
+    # Napoleon would take a first line "words: more words" of a constant for its type.
+    found = [""] if what in ("attribute", "data") else []
+    section, block, code = False, False, False
     for line in lines:
         blank, indented = not line.strip(), line.startswith("    ")
         if not blank:
@@ -106,6 +116,8 @@ def as_rst(app, what, name, obj, options, lines):
             parts = line.split("`")
             for i, part in enumerate(parts):
                 if not code ^ bool(i % 2):
+                    for short, long in SHORT.items():
+                        part = re.sub(rf"\b{short}\.(?=\s|$)", long, part)
                     parts[i] = re.sub(r"([\\|*]|_(?!\w))", r"\\\1", part)
             code ^= len(parts) % 2 == 0
             line = "``".join(parts)

@@ -34,7 +34,8 @@ def listed(path):
     tables = re.findall(r"```\{toctree\}\n(.*?)```", path.read_text(), re.DOTALL)
     lines = [line.strip() for table in tables for line in table.splitlines()]
     names = [line for line in lines if line and not line.startswith(":")]
-    return [path.parent / f"{name}.md" for name in names]
+    files = [re.sub(r".*<(.*)>", r"\1", name) for name in names]  # Title <file>
+    return [path.parent / f"{file}.md" for file in files]
 
 
 def anchors(path):
