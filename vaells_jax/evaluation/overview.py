@@ -286,9 +286,11 @@ def _has_prior(trained):
     return getattr(trained.params, "anchors", True) is not None
 
 
-def in_parts(function: Callable[[Any], Any], inputs: Inputs) -> np.ndarray:
+def in_parts(
+    function: Callable[[Any], Any], inputs: Inputs, size: int = _PART
+) -> np.ndarray:
     """Evaluate a function of whole batches part by part, all parts of one shape."""
-    size = min(_PART, len(inputs))
+    size = min(size, len(inputs))
     parts = []
     for i in range(0, len(inputs), size):
         index = (i + np.arange(size)) % len(inputs)

@@ -14,7 +14,12 @@ from jaxtyping import Array, Float
 
 from vaells_jax.baselines.base import Baseline
 from vaells_jax.data.batches import binarise
-from vaells_jax.evaluation.overview import MAP_POINTS, balanced, in_parts
+from vaells_jax.evaluation.overview import (
+    MAP_POINTS,
+    NUM_PAIRS,
+    balanced,
+    in_parts,
+)
 from vaells_jax.networks.plain import (
     Layer,
     affine,
@@ -69,7 +74,9 @@ class Counts(NamedTuple):
         return self.examples * each + pairs * self.path + self.grid**2
 
 
-LIVE = Counts(10, 12, 21, 12)
+LIVE, CLOUD = Counts(10, 12, 21, 12), 150
+"""Of a page that decodes; samples that are dots among the test data."""
+
 FRAMED = (
     Counts(10, 8, 11, 12, 25, 17),
     Counts(8, 8, 9, 8, 17, 13),
@@ -200,8 +207,11 @@ class View:
         if self.is_image:
             return found
         points = self.show(data)
-        plane = principal_plane(points, "entry" if points.shape[1] < 3 else "value")
-        return found | plane.record() | {"points": packed(plane.project(points))}
+        plane = principal_plane(points, "value")
+        places = plane.project(points)
+        # Little of long curves lies in any plane: they are drawn as curves.
+        inside = places.var(axis=0).sum() >= 0.8 * points.var(axis=0).sum()
+        return found | plane.record() | {"points": packed(places), "planar": inside}
 
 
 def view_of(inputs: np.ndarray) -> View:
@@ -266,20 +276,26 @@ def explorer(run: Run) -> dict[str, Any]:
         frames.
     """
     inputs, values, legend = _test_data(run)
-    trained, view, counts = run.trained, view_of(inputs), LIVE
+    trained, view = run.trained, view_of(inputs)
     layers = page_decoder(trained)
     if layers is None:
         view = thinned(view)
+    shown = view.record(inputs)
+    if layers is None:
         frame = view.show(inputs[:1])
         counts = choose_counts(frame.nbytes, len(operators_of(trained)))
+    else:
+        counts = LIVE._replace(
+            examples=20 if len(legend["names"]) > 5 else LIVE.examples,
+            samples=CLOUD if shown.get("planar") else LIVE.samples,
+        )
     latents = in_parts(trained.encode, inputs)
-    chosen = balanced(values.astype(int) if legend["names"] else np.zeros(len(values)))
-    chosen = chosen[: counts.examples]
+    chosen = _examples(values, legend, counts.examples)
     plane = principal_plane(latents, "latent")
     places = plane.project(latents)
     names = legend["names"]
     found = {
-        "view": view.record(inputs),
+        "view": shown,
         "map": {
             **plane.record(),
             **legend,
@@ -292,10 +308,7 @@ def explorer(run: Run) -> dict[str, Any]:
             "data": view.packed(inputs[chosen]),
             "latents": packed(latents[chosen]),
             "values": packed(values[chosen]),
-            "names": [
-                f"{i + 1}: {names[int(v)]}" if names else f"{i + 1}"
-                for i, v in enumerate(values[chosen])
-            ],
+            "names": [names[int(v)] if names else "" for v in values[chosen]],
         },
     }
     sources = Sources(inputs[chosen], latents[chosen])
@@ -350,6 +363,14 @@ def _test_data(run):
     return inputs, values[drawn], legend
 
 
+def _examples(values, legend, count):
+    """Choose examples: classes take turns, and along a scale they are evenly spread."""
+    if legend["scale"]:
+        places = np.linspace(0, len(values) - 1, min(count, len(values)))
+        return np.argsort(values, kind="stable")[places.astype(int)]
+    return balanced(values.astype(int))[:count]
+
+
 def _anchors(trained, latents):
     """Return encoded anchors, none where a model has none of its own."""
     anchors = getattr(trained.params, "anchors", None)
@@ -381,13 +402,13 @@ def _operator_part(trained, latents, counts):
 def reaches(
     operators: Float[np.ndarray, "M d d"], latents: Float[np.ndarray, "n d"]
 ) -> Float[np.ndarray, " M"]:
-    """Return how far each operator's slider goes: half a turn, or 1.5 e-folds.
+    """Return how far each operator's slider goes: a turn, or 1.5 e-folds.
 
     An operator that hardly moves latents goes ten times as far as the quickest.
     """
     moved = np.linalg.norm(np.einsum("mij,nj->mni", operators, latents), axis=2)
     lengths = np.maximum(np.linalg.norm(latents, axis=1), 1e-12)
-    turning = np.median(moved / lengths[None], axis=1) / np.pi
+    turning = np.median(moved / lengths[None], axis=1) / (2 * np.pi)
     growing = np.abs(np.linalg.eigvals(operators).real).max(axis=1) / 1.5
     rate = np.maximum(turning, growing)
     return 1.0 / np.maximum(rate, max(0.1 * rate.max(), 1e-6))
@@ -400,7 +421,13 @@ def _path_part(trained, sources, counts):
         return {"pairs": []}
     starts, ends = (sources.latents[column] for column in pairs.T)
     if isinstance(trained, TrainedVaells):
-        coefficients, reached = map(np.asarray, trained.search(starts, ends))
+        # In parts of the shape that `overview` has compiled the search for.
+        ends_of = np.stack([starts, ends], axis=1)
+        search = lambda both: np.concatenate(
+            trained.search(both[:, 0], both[:, 1]), axis=1
+        )
+        found = in_parts(search, ends_of, NUM_PAIRS)
+        coefficients, reached = np.split(found, [found.shape[1] - ends.shape[1]], 1)
         path = {"coefficients": packed(coefficients)}
     else:
         times = np.linspace(0.0, 1.0, counts.path, dtype=starts.dtype)

@@ -155,6 +155,8 @@ def shown(value: Any) -> str:
     if isinstance(value, int | float):
         return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
     if isinstance(value, list | dict):
+        if not value:
+            return "&ndash;"
         text = escape(_listed(value))
         if len(text) <= 60:
             return text
@@ -226,15 +228,18 @@ def operator_tables(found: OperatorDescription) -> str:
         "energy)",
         "frequencies over the first",
     ]
-    parts = [table(heads, rows, "Operators: norms and planes")]
-    if len(found.norms) > 1:
-        for matrix, caption in (
-            (found.commutators, "|[A, B]| / (2 |A| |B|): 0 where they commute"),
-            (found.closure, "Share of each bracket outside the operators' span"),
-            (found.order_swap, "RMS between two orders of half a radian each"),
-        ):
-            parts.append(_pair_table(matrix, caption))
-    return "".join(parts)
+    planes = table(heads, rows, "Norms and planes")
+    if len(found.norms) < 2:
+        return planes
+    pairs = {
+        "Of each pair, |[A, B]| / (2 |A| |B|): 0 where they commute": found.commutators,
+        "Share of [A, B] outside their span: 0 of a Lie algebra": found.closure,
+        "RMS between the orders of two moves by half a radian, over the latents'": (
+            found.order_swap
+        ),
+    }
+    tables = "".join(_pair_table(matrix, text) for text, matrix in pairs.items())
+    return f'{planes}<div class="pairs">{tables}</div>'
 
 
 def _pair_table(matrix, caption):

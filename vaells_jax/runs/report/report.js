@@ -33,8 +33,11 @@
   const range = (count) => Array.from({ length: count }, (_, i) => i);
   const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
   const length = (x) => Math.hypot(...x);
-  const short = (x) =>
-    Number.isFinite(x) ? String(Number(x.toPrecision(3))).replace("-", "−") : "∞";
+  const short = (x) => {
+    if (!Number.isFinite(x)) return "∞";
+    const tiny = x !== 0 && Math.abs(x) < 1e-3;
+    return (tiny ? x.toExponential(2) : String(Number(x.toPrecision(3)))).replaceAll("-", "−");
+  };
 
   // ---- The model: decoder and operators --------------------------------------------
 
@@ -328,6 +331,10 @@
     const { context, width, height } = prepare(canvas);
     const { ink, soft, line } = theme();
     const small = width < 120;
+    if (small && !data.view.planar) {
+      drawEntries(context, vector, [3, 3, width - 6, height - 6]);
+      return;
+    }
     const curve = vector.length > 2 && !small;
     const side = curve ? 0.74 * height : height;
     const at = onto(backdropExtent, (width - side) / 2, 0, side);
@@ -335,7 +342,7 @@
     context.fillStyle = soft;
     context.globalAlpha = 0.35;
     for (let i = 0; i < backdrop.points.shape[0]; i += every)
-      mark(context, ...at(part(backdrop.points, i)), small ? 0.8 : 1.4, 0);
+      mark(context, ...at(part(backdrop.points, i)), (small ? 0.5 : 0.8) * dotSize(backdrop.points.shape[0]), 0);
     context.globalAlpha = 1;
     if (trail.length) {
       stroke(context, trail.map((x) => at(project(x, backdrop))), colour(0), 2);
@@ -346,13 +353,17 @@
     mark(context, ...place, small ? 3 : 5.5, 0);
     if (!small) context.stroke();
     if (!curve) return;
-    const top = side + 6;
-    const deep = height - top - 6;
-    const { low, high } = data.view;
-    const level = (x) => top + deep * (1 - clamp((x - low) / Math.max(high - low, 1e-12), 0, 1));
-    const across = (i) => 8 + ((width - 16) * i) / (vector.length - 1);
+    context.lineWidth = 1;
     context.strokeStyle = line;
     context.strokeRect(0.5, side + 0.5, width - 1, height - side - 1);
+    drawEntries(context, vector, [8, side + 6, width - 16, height - side - 12]);
+  }
+
+  /** Draw a vector's entries as a curve in a box: left, top, width, height. */
+  function drawEntries(context, vector, [left, top, width, height]) {
+    const { low, high } = data.view;
+    const level = (x) => top + height * (1 - clamp((x - low) / Math.max(high - low, 1e-12), 0, 1));
+    const across = (i) => left + (width * i) / Math.max(vector.length - 1, 1);
     stroke(context, Array.from(vector, (x, i) => [across(i), level(x)]), colour(1), 1.6);
   }
 
@@ -376,7 +387,9 @@
     latents: unpack(data.examples.latents),
     values: unpack(data.examples.values).numbers,
     names: data.examples.names,
+    count: data.examples.names.length,
   };
+  const named = (i) => `example ${i + 1}${examples.names[i] ? `, class ${examples.names[i]}` : ""}`;
   const frames = data.frames
     ? Object.fromEntries(Object.entries(data.frames).map(([name, value]) => [name, unpack(value)]))
     : null;
@@ -400,6 +413,9 @@
   function lift([a, b]) {
     return Float64Array.from(range(size), (i) => plane.centre[i] + a * plane.axes.numbers[i] + b * plane.axes.numbers[size + i]);
   }
+
+  /** Return how large dots are, the smaller the more there are. */
+  const dotSize = (count) => clamp(60 / Math.sqrt(count), 1.4, 4);
 
   const ticks = (low, high) => {
     const raw = (high - low) / 4;
@@ -431,11 +447,11 @@
         if (place > 14 && place < width - 24) context.fillText(short(y), 4, place - 3);
       }
     }
-    const many = plane.points.shape[0] > 500;
+    const radius = dotSize(plane.points.shape[0]) * (faint ? 0.8 : 1);
     context.globalAlpha = faint ? 0.3 : 0.75;
     for (let i = 0; i < plane.points.shape[0]; i++) {
       context.fillStyle = pointColour(plane.values[i]);
-      mark(context, ...at(part(plane.points, i)), faint ? 1.4 : many ? 1.9 : 2.6, data.map.names.length ? plane.values[i] : 0);
+      mark(context, ...at(part(plane.points, i)), radius, data.map.names.length ? plane.values[i] : 0);
     }
     context.globalAlpha = 1;
     if (!faint) {
@@ -456,11 +472,13 @@
     context.stroke();
   }
 
-  /** Mark a place so that it is seen on any points. */
-  function probe(context, place) {
+  /** Mark a place so that it is seen on any points; beyond the edge, by a thin ring there. */
+  function probe(context, place, width) {
     const { ink, paper } = theme();
-    ring(context, place, 7, paper, 5);
-    ring(context, place, 7, ink, 2.5);
+    const inside = place.map((x) => clamp(Number.isFinite(x) ? x : 0, 9, width - 9));
+    const out = place.some((x) => !(x >= 0 && x <= width));
+    ring(context, inside, 7, paper, 5);
+    ring(context, inside, 7, ink, out ? 1 : 2.5);
   }
 
   /** Write the map's legend: marks of classes, or a scale, and the anchors' crosses. */
@@ -500,7 +518,7 @@
   function choices(box, word, choose) {
     const buttons = examples.names.map((name, i) => {
       const canvas = tag("canvas", { class: "square", "data-side": "56", "aria-hidden": "true" });
-      const button = tag("button", { type: "button", "aria-label": `${word} example ${name}` }, canvas, name);
+      const button = tag("button", { type: "button", "aria-label": `${word} ${named(i)}` }, canvas, tag("span", { title: name }, name || String(i + 1)));
       button.addEventListener("click", () => choose(i));
       return button;
     });
@@ -550,7 +568,7 @@
   }
 
   function drawMap() {
-    const { context, at } = drawPoints($("map"), false);
+    const { context, at, width } = drawPoints($("map"), false);
     const from = start();
     if (operators) {
       shown.forEach((m, i) => {
@@ -569,7 +587,7 @@
       stroke(context, places, theme().ink, 2.5);
       ring(context, places[0], 3.5, theme().ink, 2);
     }
-    probe(context, at(project(where(), plane)));
+    probe(context, at(project(where(), plane)), width);
   }
 
   const list = (numbers, most = 8) =>
@@ -582,14 +600,14 @@
     picture = seen(latent);
     drawMap();
     draw($("picture"), picture, trailOfData());
-    const from = state.point ? "a point of the map" : `example ${examples.names[state.example]}`;
+    const from = state.point ? "a point of the map" : named(state.example);
     $("picture").setAttribute("aria-label", `What the latent decodes to, starting from ${from}`);
     $("picture-caption").textContent = "decoded";
     $("original-figure").style.visibility = state.point ? "hidden" : "visible";
     if (!state.point) {
       draw($("original"), part(examples.items, state.example));
-      $("original").setAttribute("aria-label", `Example ${examples.names[state.example]} itself`);
-      $("original-caption").textContent = `example ${examples.names[state.example]}`;
+      $("original").setAttribute("aria-label", `Itself: ${named(state.example)}`);
+      $("original-caption").textContent = named(state.example);
     }
     const spot = project(latent, plane);
     $("map").setAttribute("aria-label", `Map of ${plane.points.shape[0]} test latents; the mark is at ${spot.map(short).join(", ")}`);
@@ -632,6 +650,10 @@
         dot.style.background = colour(i);
         input.value = Math.round((steps * state.coefficients[i]) / reach);
         input.disabled = Boolean(frames && state.point);
+        const at = 50 + (50 * state.coefficients[i]) / reach;
+        input.style.setProperty("--from", `${Math.min(50, at)}%`);
+        input.style.setProperty("--to", `${Math.max(50, at)}%`);
+        input.style.setProperty("--fill", colour(i));
         const text = `c = ${short(state.coefficients[i])}`;
         output.textContent = text;
         input.setAttribute("aria-valuetext", text);
@@ -694,7 +716,8 @@
         latents: data.paths.latents ? unpack(data.paths.latents) : null,
       }
     : null;
-  const travel = { from: 0, to: Math.min(1, examples.names.length - 1), time: 0, playing: 0 };
+  const alike = examples.values.findIndex((value, i) => i > 0 && value === examples.values[0]);
+  const travel = { from: 0, to: alike > 0 ? alike : examples.count - 1, time: 0, playing: 0 };
   const pair = () => paths.pairs.findIndex(([a, b]) => a === travel.from && b === travel.to);
 
   /** Return the latent at a time of the chosen path. */
@@ -715,33 +738,44 @@
   }
 
   const STOPS = 9;
+  const straight = Boolean(layers && paths && paths.coefficients);
   let stripCanvases = [];
+  let straightCanvases = [];
   let markFrom = () => {};
   let markTo = () => {};
 
   function drawTravel() {
-    const { context, at } = drawPoints($("travel-map"), true);
+    const { context, at, width } = drawPoints($("travel-map"), true);
     const places = range(61).map((k) => at(project(along(k / 60), plane)));
     const goal = at(project(part(examples.latents, travel.to), plane));
     stroke(context, [places[0], goal], theme().soft, 1.2, [3, 3]);
     stroke(context, places, colour(0), 2.5);
     ring(context, places[0], 3.5, theme().ink, 2);
     ring(context, goal, 5, colour(1), 2.5);
-    probe(context, at(project(along(travel.time), plane)));
+    probe(context, at(project(along(travel.time), plane)), width);
     draw($("travel-picture"), itemAlong(travel.time), data.view.image || !layers ? [] : range(41).map((k) => itemAlong(k / 40)));
-    $("time-value").textContent = travel.time.toFixed(2);
+    $("time-value").textContent = `t = ${travel.time.toFixed(2)}`;
     $("time").value = travel.time;
-    const names = `example ${examples.names[travel.from]} to example ${examples.names[travel.to]}`;
+    const names = `${named(travel.from)} to ${named(travel.to)}`;
     $("travel-map").setAttribute("aria-label", `The path from ${names} on the latent map`);
     $("travel-picture").setAttribute("aria-label", `The path from ${names}, decoded at t = ${travel.time.toFixed(2)}`);
   }
 
   function drawStrip() {
-    const names = `example ${examples.names[travel.from]} to example ${examples.names[travel.to]}`;
+    const names = `${named(travel.from)} to ${named(travel.to)}`;
     $("strip").setAttribute("aria-label", `${STOPS} steps of the path from ${names}, between the two themselves`);
     draw(stripCanvases[0], part(examples.items, travel.from));
     range(STOPS).forEach((k) => draw(stripCanvases[k + 1], itemAlong(k / (STOPS - 1))));
     draw(stripCanvases[STOPS + 1], part(examples.items, travel.to));
+    if (!straight) return;
+    $("straight").setAttribute("aria-label", `The same of the straight line between the two latents`);
+    const [a, b] = [part(examples.latents, travel.from), part(examples.latents, travel.to)];
+    draw(straightCanvases[0], part(examples.items, travel.from));
+    range(STOPS).forEach((k) => {
+      const time = k / (STOPS - 1);
+      draw(straightCanvases[k + 1], show(decode(a.map((x, i) => x + time * (b[i] - x)))));
+    });
+    draw(straightCanvases[STOPS + 1], part(examples.items, travel.to));
   }
 
   function join() {
@@ -750,7 +784,7 @@
     drawStrip();
     drawTravel();
     const gap = paths.gaps[pair()];
-    const words = [`It ends ${short(100 * gap)} % of the way short of its goal.`];
+    const words = [`The path ends ${short(100 * gap)} % of the distance between the two away from its goal.`];
     if (paths.coefficients) words.unshift(`c* = (${list(part(paths.coefficients, pair()), 12)}).`);
     $("join-readout").textContent = words.join(" ");
   }
@@ -767,6 +801,9 @@
     markTo = choices($("to"), "To", choose("to"));
     stripCanvases = range(STOPS + 2).map(() => tag("canvas", { class: "square", "aria-hidden": "true" }));
     $("strip").replaceChildren(...stripCanvases);
+    $("straight-row").hidden = !straight;
+    straightCanvases = range(STOPS + 2).map(() => tag("canvas", { class: "square", "aria-hidden": "true" }));
+    $("straight").replaceChildren(...straightCanvases);
     $("time").addEventListener("input", () => {
       stop();
       travel.time = Number($("time").value);
@@ -801,6 +838,7 @@
 
   const around = { example: 0, seed: 1, latents: data.samples.latents ? unpack(data.samples.latents) : null };
   const drawsItself = data.samples.rate !== undefined;
+  const inCloud = !data.view.image && data.view.planar;
   let sampleCanvases = [];
   let markAround = () => {};
 
@@ -838,22 +876,39 @@
     $("spread-value").textContent = `${short(factor)} ×`;
     $("spread").setAttribute("aria-valuetext", `${short(factor)} times`);
     markAround(around.example);
-    sampleCanvases.forEach((canvas, k) => {
+    const items = range(data.samples.count).map((k) => {
       if (drawsItself) {
         const latent = part(examples.latents, around.example);
-        draw(canvas, show(decode(sample(latent, factor / data.samples.rate, random))));
-      } else {
-        const index = [Number($("spread").value), around.example, k];
-        draw(canvas, layers ? show(decode(part(around.latents, ...index))) : part(frames.samples, ...index));
+        return show(decode(sample(latent, factor / data.samples.rate, random)));
       }
+      const index = [Number($("spread").value), around.example, k];
+      return layers ? show(decode(part(around.latents, ...index))) : part(frames.samples, ...index);
     });
-    $("samples").setAttribute("aria-label", `${sampleCanvases.length} samples around example ${examples.names[around.example]}, spread ${short(factor)} times`);
+    const label = `${items.length} samples around ${named(around.example)}, spread ${short(factor)} times`;
+    $(inCloud ? "cloud" : "samples").setAttribute("aria-label", label);
+    if (inCloud) drawCloud($("cloud"), items);
+    else sampleCanvases.forEach((canvas, k) => draw(canvas, items[k]));
+  }
+
+  /** Draw samples of vectors among the test data, with the example that they are around. */
+  function drawCloud(canvas, items) {
+    const { context, width } = prepare(canvas);
+    const at = onto(backdropExtent, 0, 0, width);
+    const dots = (list, style, size, alpha) => {
+      context.fillStyle = style;
+      context.globalAlpha = alpha;
+      for (const place of list) mark(context, ...at(place), size, 0);
+      context.globalAlpha = 1;
+    };
+    dots(range(backdrop.points.shape[0]).map((i) => part(backdrop.points, i)), theme().soft, 0.8 * dotSize(backdrop.points.shape[0]), 0.35);
+    dots(items.map((item) => project(item, backdrop)), colour(1), 2.4, 0.7);
+    probe(context, at(project(part(examples.items, around.example), backdrop)), width);
   }
 
   function setUpAround() {
     const input = $("spread");
     const usual = drawsItself ? Math.log10(data.samples.usual) : 1;
-    const ends = drawsItself ? [-1, 2, 0.01] : [0, data.samples.spreads.length - 1, 1];
+    const ends = drawsItself ? [-1, 2, 0.001] : [0, data.samples.spreads.length - 1, 1];
     [input.min, input.max, input.step] = ends.map(String);
     input.value = String(usual);
     input.addEventListener("input", drawSamples);
@@ -866,7 +921,9 @@
       around.example = i;
       drawSamples();
     });
-    sampleCanvases = range(data.samples.count).map(() => tag("canvas", { class: "square", "aria-hidden": "true" }));
+    $("cloud").hidden = !inCloud;
+    $("samples").hidden = inCloud;
+    sampleCanvases = range(inCloud ? 0 : data.samples.count).map(() => tag("canvas", { class: "square", "aria-hidden": "true" }));
     $("samples").replaceChildren(...sampleCanvases);
     redraws.push(drawSamples);
   }
@@ -963,7 +1020,7 @@
       "Click the map, drag over it, or reach it by Tab and use the arrow keys" + (layers ? " (with Shift for longer steps)." : "."),
       size > 2 ? `Latents have ${size} entries: the map shows the plane of their first two principal components, and a click decodes a latent in that plane.` : "",
       operators ? "Dashed: where each operator alone leads, as far as its slider goes. Solid: the way taken." : "",
-      !data.view.image ? "A data point is shown among the test data, in the plane of their first two principal components, and below as the curve of its entries." : "",
+      backdrop ? "A data point is shown among the test data" + (data.view.shape[0] > 2 ? ", in the plane of their first two principal components, and below as the curve of its entries." : ".") : "",
     ].filter(Boolean).join(" ");
     const [x, y] = data.map.axis_names;
     $("map-axes").textContent = size > 1 ? `across: ${x}; up: ${y}` : `across: ${x}`;
@@ -993,7 +1050,8 @@
       decode(part(latents, i)).forEach((x, k) => (worst = Math.max(worst, Math.abs(x - wanted[k]))));
     }
     const levels = (255 * worst) / span;
-    $("checked").textContent = `This page decodes by itself: on ${latents.shape[0]} latents it differs from the library by ${short(levels)} of 255 levels at the most.`;
+    const amount = levels < 0.01 ? "less than 0.01" : `up to ${short(levels)}`;
+    $("checked").textContent = `This page decodes by itself: on ${latents.shape[0]} latents it differs from the library by ${amount} of 255 levels.`;
     if (!(levels <= 1)) trouble(`This page decodes other than the library does, by ${short(levels)} of 255 levels: do not trust its pictures.`);
   }
 
