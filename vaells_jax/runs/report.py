@@ -116,7 +116,7 @@ def facts(run: Run, results: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """Return a length of time in words."""
     minutes = round(seconds / 60)
     if seconds < 90:

@@ -1063,10 +1063,11 @@
   if (!operators) document.querySelector(".bench").classList.add("plain");
   words();
   mapControls();
-  $("still").addEventListener("click", () => {
-    state.coefficients.fill(0);
-    explore();
-  });
+  if (operators)
+    $("still").addEventListener("click", () => {
+      state.coefficients.fill(0);
+      explore();
+    });
   redraws.push(explore);
   if (paths) setUpJoin();
   setUpAround();
