@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -349,7 +350,7 @@ def _test_data(run):
     values = np.zeros(len(inputs)) if labels is None else np.asarray(labels, float)
     drawn = np.random.default_rng(0).permutation(len(inputs))[:MAP_POINTS]
     count, positions = len(np.unique(values)), getattr(split, "positions", None)
-    legend = {"names": [], "scale": "class" if count > 1 else None}
+    legend: dict[str, Any] = {"names": [], "scale": "class" if count > 1 else None}
     if count == 1 and positions is not None:
         values, legend["scale"] = np.asarray(positions, float), "place along the curve"
     elif 1 < count and values.max() < CLASSES:
@@ -359,7 +360,7 @@ def _test_data(run):
         legend = {"names": names, "scale": None}
     inputs = inputs[drawn]
     if isinstance(run.config, BaselineConfig) and run.config.binarise:
-        inputs = np.asarray(binarise(jax.random.key(0), inputs))
+        inputs = np.asarray(binarise(jax.random.key(0), jnp.asarray(inputs)))
     return inputs, values[drawn], legend
 
 

@@ -228,9 +228,9 @@ def operator_tables(found: OperatorDescription) -> str:
         "energy)",
         "frequencies over the first",
     ]
-    planes = table(heads, rows, "Norms and planes")
+    alone = table(heads, rows, "Norms and planes")
     if len(found.norms) < 2:
-        return planes
+        return alone
     pairs = {
         "Of each pair, |[A, B]| / (2 |A| |B|): 0 where they commute": found.commutators,
         "Share of [A, B] outside their span: 0 of a Lie algebra": found.closure,
@@ -239,7 +239,7 @@ def operator_tables(found: OperatorDescription) -> str:
         ),
     }
     tables = "".join(_pair_table(matrix, text) for text, matrix in pairs.items())
-    return f'{planes}<div class="pairs">{tables}</div>'
+    return f'{alone}<div class="pairs">{tables}</div>'
 
 
 def _pair_table(matrix, caption):

@@ -784,7 +784,11 @@
     drawStrip();
     drawTravel();
     const gap = paths.gaps[pair()];
-    const words = [`The path ends ${short(100 * gap)} % of the distance between the two away from its goal.`];
+    const words = [
+      gap < 0.0005
+        ? "The path reaches its goal."
+        : `The path ends ${short(100 * gap)} % of the distance between the two away from its goal.`,
+    ];
     if (paths.coefficients) words.unshift(`c* = (${list(part(paths.coefficients, pair()), 12)}).`);
     $("join-readout").textContent = words.join(" ");
   }
@@ -932,7 +936,7 @@
 
   function panel({ title, lines }) {
     const curves = lines.map(({ name, steps, values }) => ({ name, x: unpack(steps).numbers, y: unpack(values).numbers }));
-    const [left, right, top, bottom] = [46, 312, 8, 158];
+    const [left, right, top, bottom] = [54, 312, 8, 158];
     const flat = (key) => curves.flatMap((curve) => Array.from(curve[key]));
     const [xs, ys] = [flat("x"), flat("y")];
     if (!ys.length) return null;
@@ -1014,7 +1018,7 @@
   function words() {
     $("explore-lead").textContent = [
       operators ? "Start from an example or from any point of the map, and move it along the operators: expm(Σ c Ψ) z." : "Start from an example or from any point of the map.",
-      layers ? "The page decodes as you go." : "The pictures were decoded beforehand, for one operator at a time and on a grid of the map.",
+      layers ? "The page decodes as you go." : `The pictures were decoded beforehand, ${operators ? "along one operator at a time and " : ""}on a grid of the map.`,
     ].join(" ");
     $("map-help").textContent = [
       "Click the map, drag over it, or reach it by Tab and use the arrow keys" + (layers ? " (with Shift for longer steps)." : "."),
