@@ -169,7 +169,7 @@ def test_coefficients_turn_a_latent_by_its_own_length():
 
 def test_rare_classes_are_among_the_first():
     classes = np.repeat([0, 1, 2], [2, 5, 100])
-    found = classes[overview._balanced(classes)]
+    found = classes[overview.balanced(classes)]
     np.testing.assert_array_equal(found[:9], [0, 1, 2, 0, 1, 2, 1, 2, 1])
     assert len(found) == 107
 

@@ -6,7 +6,7 @@ Nothing here knows a model's name. A model has functions of whole batches: `enco
 `params.anchors`, by class, or None where it cannot sample its prior.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -65,7 +65,7 @@ def overview_merits(
         squared = (outputs - part) ** 2
         return squared.reshape(len(part), -1).mean(axis=1)
 
-    error = float(np.mean(_in_parts(errors, inputs)))
+    error = float(np.mean(in_parts(errors, inputs)))
     variance = float(np.mean(np.var(inputs, axis=0)))
     merits: dict[str, tuple[Any, str]] = {
         "reconstruction_mse": (error, "mean squared error of a value, in its units^2"),
@@ -122,8 +122,8 @@ def overview_figures(
     plane = inputs.shape[1:] == (2,)
     in_range = _unit_range(inputs)
     decode = lambda z: in_range(trained.decode(z))
-    latents = _in_parts(trained.encode, inputs)
-    order = _balanced(classes)[:10]
+    latents = in_parts(trained.encode, inputs)
+    order = balanced(classes)[:10]
     # Points in the plane are shown all at once, others one by one.
     seen = slice(None) if plane else order
     data, centres = in_range(inputs), decode(latents[seen])
@@ -177,7 +177,7 @@ def overview_figures(
         figures[f"{kind}_samples"] = figure
 
     pairs = _pairs(pair_key, classes)
-    pairs = pairs[_balanced(classes[pairs[:, 0]])[:_ROWS]]
+    pairs = pairs[balanced(classes[pairs[:, 0]])[:_ROWS]]
     if len(pairs):
         figures["interpolations"] = _interpolations(
             trained, inputs, latents, pairs, in_range
@@ -286,9 +286,11 @@ def _has_prior(trained):
     return getattr(trained.params, "anchors", True) is not None
 
 
-def _in_parts(function, inputs):
+def in_parts(
+    function: Callable[[Any], Any], inputs: Inputs, size: int = _PART
+) -> np.ndarray:
     """Evaluate a function of whole batches part by part, all parts of one shape."""
-    size = min(_PART, len(inputs))
+    size = min(size, len(inputs))
     parts = []
     for i in range(0, len(inputs), size):
         index = (i + np.arange(size)) % len(inputs)
@@ -304,7 +306,7 @@ def _unit_range(inputs):
     return lambda data: (np.asarray(data) - low) / max(high - low, 1e-12)
 
 
-def _balanced(classes):
+def balanced(classes: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     """Return an order of data points in which the classes take turns."""
     turn = np.empty(len(classes), int)
     for label in np.unique(classes):

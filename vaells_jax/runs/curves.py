@@ -100,7 +100,7 @@ def training_figures(run: Run) -> dict[str, Any]:
             run.trained.params.operators, title=f"Operator eigenvalues ({run.label})"
         ),
         "operator_algebra": operator_algebra(
-            _description(run), title=f"What the operators are ({run.label})"
+            description(run), title=f"What the operators are ({run.label})"
         ),
     }
     if not lines:
@@ -129,7 +129,7 @@ def training_figures(run: Run) -> dict[str, Any]:
 def operator_merits(run: Run) -> Merits:
     """Describe the operators of a VAELLS: norms, eigenvalues, and what they are."""
     found = spectrum(run.trained.params.operators)
-    record = as_record(_description(run))
+    record = as_record(description(run))
     return {
         "operator_norms": merit(found.norms.tolist(), "Frobenius norms"),
         "operator_eigenvalues": merit(
@@ -146,7 +146,7 @@ def operator_merits(run: Run) -> Merits:
     }
 
 
-def _description(run: Run) -> OperatorDescription:
+def description(run: Run) -> OperatorDescription:
     """Describe the operators by what they do to the first data points' latents."""
     latents = run.trained.encode(run.data.inputs[:DESCRIBED])
     return describe_operators(run.trained.params.operators, latents)

@@ -5,6 +5,8 @@ import hashlib
 import logging
 import pathlib
 import sys
+import traceback
+import warnings
 from collections.abc import Callable, Sequence
 
 import jax
@@ -16,6 +18,7 @@ from vaells_jax.runs.devices import Resources, claim_devices
 from vaells_jax.runs.experiment import Experiment, Merits
 from vaells_jax.runs.folder import claim, make_record, writing
 from vaells_jax.runs.models import BASELINES, vaells
+from vaells_jax.runs.report import write_report
 from vaells_jax.runs.results import report, summarise
 from vaells_jax.runs.run import Run, resolved, run_keys
 from vaells_jax.runs.train import own_folder, train_or_restore
@@ -186,7 +189,22 @@ def look(experiment: Experiment, run: Run, parts: Sequence[str]) -> Merits:
         report(run, merits)
     if "figures" in parts:
         save_figures(experiment.draw(run), run.workdir / "figures")
+    if "evaluate" in parts or "figures" in parts:
+        _try_report(run)
     return merits
+
+
+def _try_report(run):
+    """Write a run's report, or warn: its results are written, and others may follow."""
+    try:
+        print(f"  {write_report(run)}")
+    except Exception as error:  # whatever it is, the run itself is whole
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        warnings.warn(
+            f"{run.workdir / 'report.html'} could not be written: {error!r} in "
+            f"{place.filename}, line {place.lineno}. Results and figures are whole.",
+            stacklevel=2,
+        )
 
 
 def save_figures(figures: dict, folder: pathlib.Path) -> None:

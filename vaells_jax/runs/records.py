@@ -56,7 +56,7 @@ class MetricsLog:
         """Append a step's metrics and the training seconds so far."""
         line = {"step": step, "phase": phase, "elapsed": round(elapsed, 3)}
         line |= {name: _plain(value) for name, value in metrics.items()}
-        self._file.write(f"{_dumps(line)}\n".encode())
+        self._file.write(f"{as_json(line)}\n".encode())
 
     def flush(self) -> None:
         """Hand everything written so far to the operating system."""
@@ -120,11 +120,11 @@ def write_json(path: pathlib.Path, record: dict[str, Any]) -> None:
     JSON knows no infinity: numbers that are not finite become null, and where a
     record has a `meaning`, this says what they were.
     """
-    _write_whole(path, _dumps(record, indent=2) + "\n")
+    write_whole(path, as_json(record, indent=2) + "\n")
 
 
-def _dumps(record, indent=None):
-    """Write strict JSON, which any reader takes."""
+def as_json(record: Any, indent: int | None = None) -> str:
+    """Return strict JSON, which any reader takes; see `write_json`."""
     return json.dumps(_strict(record), indent=indent, allow_nan=False)
 
 
@@ -154,9 +154,10 @@ def _not_finite(value):
     return []
 
 
-def _write_whole(path, text):
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Write a text file whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 

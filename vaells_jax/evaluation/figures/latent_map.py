@@ -18,7 +18,9 @@ from vaells_jax.evaluation.figures.canvas import (
     plain_axes,
 )
 
-_COLOURS = (*PALETTE, "#117733", "#882255", "#999999")
+CLASS_COLOURS = (*PALETTE, "#117733", "#882255", "#999999")
+"""Of classes 0, 1 and so on."""
+
 _MARKERS = "os^Dv<>Phd"
 
 
@@ -62,8 +64,8 @@ def latent_map(
     found = np.unique(classes)
     names = [class_names[c] if 0 <= c < len(class_names) else str(c) for c in found]
     scale = matplotlib.colormaps["viridis"].resampled(len(found))
-    few = len(found) <= len(_COLOURS)
-    colours = _COLOURS[: len(found)] if few else scale(np.arange(len(found)))
+    few = len(found) <= len(CLASS_COLOURS)
+    colours = CLASS_COLOURS[: len(found)] if few else scale(np.arange(len(found)))
     # No legend takes a name that starts with an underscore.
     listed = names if few and labels is not None else ["_"] * len(names)
     figure = new_figure(5.0, 5.2, title)
