@@ -48,7 +48,8 @@ def operator_algebra(found: OperatorDescription, *, title: str) -> Figure:
     if count <= 10:
         axes.legend(title="operator", fontsize=TICK_SIZE, title_fontsize=TICK_SIZE)
     axes = row[1]
-    image = axes.imshow(found.commutators, vmin=0.0, cmap="viridis")
+    most = max(float(found.commutators.max()), 0.01)  # operators may commute exactly
+    image = axes.imshow(found.commutators, vmin=0.0, vmax=most, cmap="viridis")
     bar = figure.colorbar(image, ax=axes, shrink=0.8)
     bar.set_label("|[A, B]| / 2 |A| |B|", fontsize=LABEL_SIZE)
     bar.ax.tick_params(labelsize=TICK_SIZE)
