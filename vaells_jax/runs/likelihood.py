@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
-from tqdm import tqdm
 
 from vaells_jax.baselines.likelihoods import Likelihood
 from vaells_jax.evaluation.importance import ImportanceOptions, objective_options
+from vaells_jax.progress import progress_bar
 from vaells_jax.runs.config import BaselineConfig, VaellsConfig
 from vaells_jax.runs.experiment import Merits
 from vaells_jax.runs.records import merit
@@ -23,10 +23,7 @@ from vaells_jax.trained.vaells import TrainedVaells
 @contextlib.contextmanager
 def progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a bar with the time left, once an evaluation has taken a few seconds."""
-    bar = tqdm(
-        total=total, desc=f"  {name}", unit="example", delay=5, dynamic_ncols=True
-    )
-    with bar:
+    with progress_bar(total, desc=f"  {name}", unit="example", delay=5) as bar:
         yield lambda count: bar.update(count) and None
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from vaells_jax.networks.contract import Networks
+from vaells_jax.progress import progress_bar
 from vaells_jax.runs.config import BaselineConfig, RunConfig, model_name
 from vaells_jax.runs.devices import Resources
 from vaells_jax.runs.folder import (
@@ -179,9 +179,9 @@ def _train(
         print(f"  resuming from step {first:,} of {config.schedule.steps:,}")
     log = MetricsLog(folder / "metrics.jsonl", resume_step=first)
     started = time.monotonic() - log.elapsed
-    bar = tqdm(
-        total=config.schedule.steps, initial=first, unit="step", smoothing=0.05,
-        dynamic_ncols=True, mininterval=0.5, disable=resources.host > 0,
+    bar = progress_bar(
+        config.schedule.steps, unit="step", initial=first, smoothing=0.05,
+        disable=resources.host > 0,
     )  # fmt: skip
 
     def on_step(step, phase, metrics, state):

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
-from tqdm import tqdm
 
 from vaells_jax.checks import (
     as_count,
@@ -26,6 +25,7 @@ from vaells_jax.checks import (
 from vaells_jax.inference import CoefficientFit, InferenceOptions, infer_coefficients
 from vaells_jax.model.types import Batch
 from vaells_jax.operators.transport import transport
+from vaells_jax.progress import progress_bar
 from vaells_jax.training.failure import NonFiniteLossError
 from vaells_jax.training.optimizers import AcceptRejectState, accept_reject_descent
 
@@ -166,7 +166,7 @@ def fit_operators(
     operators = options.operator_std * jax.random.normal(start_key, shape, start.dtype)
     state = _descent(options).init(operators)
     rows = []
-    with tqdm(total=options.steps, desc="operators", unit="step", delay=5) as bar:
+    with progress_bar(options.steps, desc="operators", unit="step", delay=5) as bar:
         for step in range(options.steps):
             operators, state, values = _step(
                 operators, state, jax.random.fold_in(key, step), start, end,

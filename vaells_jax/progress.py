@@ -1,0 +1,53 @@
+"""Progress bars, and lines where the output is no terminal."""
+
+import io
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+LINES_EVERY = 30.0
+"""Seconds between two lines of progress in a file."""
+
+
+class _Lines(io.TextIOBase):
+    """A stream that ends lines where a terminal would return to their start."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        # tqdm clears a line by blanks, which mean nothing in a file.
+        for line in text.split("\r"):
+            if line.strip():
+                self._stream.write(line.strip() + "\n")
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def progress_bar(total: int, *, unit: str, desc: str = "", **others: Any) -> tqdm:
+    """Return a bar with the time left; without a terminal, a line every half minute.
+
+    Args:
+        total: How many units there are.
+        unit: What is counted, "step" or "example".
+        desc: What is under way.
+        others: Other arguments of `tqdm.tqdm`: `initial`, `delay`, `disable`.
+    """
+    if sys.stderr.isatty():
+        return tqdm(
+            total=total, unit=unit, desc=desc or None, dynamic_ncols=True, **others
+        )
+    return tqdm(
+        total=total,
+        unit=unit,
+        desc=f"{desc}: " if desc else None,
+        file=_Lines(sys.stderr),
+        mininterval=LINES_EVERY,
+        maxinterval=LINES_EVERY,
+        bar_format="{desc}{n_fmt} of {total_fmt} {unit}s, {elapsed}, {remaining} left"
+        "{postfix}",
+        **others,
+    )
