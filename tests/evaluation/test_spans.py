@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.optimize
 import scipy.stats
 
 from vaells_jax.data.symmetries import rotation_generators
@@ -9,7 +10,6 @@ from vaells_jax.evaluation.spans import (
     circular_wasserstein,
     count_generators,
     extrapolation_error,
-    random_span_angle,
     span_angles,
     turned_angles,
 )
@@ -42,12 +42,13 @@ def test_a_missed_generator_is_ninety_degrees():
     np.testing.assert_array_equal(span_angles(np.zeros((2, 2, 2)), TURN[None]), [90.0])
 
 
-def test_the_null_angle_is_that_of_a_line_among_random_planes():
-    # One normal operator of four numbers: |cos| of its angle is a known distribution,
-    # cos^2 ~ Beta(1/2, 3/2).
+def test_random_operators_have_the_angle_of_random_lines():
+    # |cos| of a direction among those of R^4 and an axis: cos^2 ~ Beta(1/2, 3/2).
     median = np.degrees(np.arccos(np.sqrt(scipy.stats.beta(0.5, 1.5).median())))
-    found = random_span_angle(0, TURN[None], num_operators=1, draws=4000)
-    assert found == pytest.approx(median, abs=1.5)
+    assert median == pytest.approx(66, abs=0.5)
+    drawn = RANDOM.normal(size=(2000, 1, 2, 2))
+    angles = [span_angles(operators, TURN[None])[0] for operators in drawn]
+    assert np.median(angles) == pytest.approx(median, abs=2.0)
 
 
 def test_operators_are_counted_by_their_share():
