@@ -59,31 +59,45 @@ class Settings:
         pairs: Pairs that are learned from.
         held_out: Pairs that are scored.
         keys: First dictionaries, of which the one with the least objective counts.
-        options: Of every data set but those of whole multiples.
-        far: Of those: half of their pairs are a quarter turn or more apart.
-        far_keys: First dictionaries of those.
+        options: How each is learned.
+        lifted_keys: Of lifted data sets, whose searches take longer.
+        lifted: Of those, in smaller batches.
+        far_keys: Of whole multiples: most pairs are a quarter turn or more apart.
+        far: Of those.
         noise_std: Deviation of the noise on the ends that are learned from.
     """
 
     pairs: int = 1000
     held_out: int = 200
-    keys: int = 3
+    keys: int = 2
     options: PairOptions = PairOptions(
-        l1_weight=0.03, norm_weight=0.01, batch_size=1000, steps=600
+        l1_weight=0.03, norm_weight=0.01, batch_size=1000, steps=800
     )
+    lifted_keys: int = 1
+    lifted: PairOptions = PairOptions(
+        l1_weight=0.03, norm_weight=0.01, batch_size=128, steps=800
+    )
+    far_keys: int = 6
     far: PairOptions = PairOptions(
-        l1_weight=0.05, norm_weight=0.01, batch_size=500, rate=0.05, restarts=4,
+        l1_weight=0.05, norm_weight=0.03, batch_size=500, rate=0.05, restarts=4,
         steps=600,
     )  # fmt: skip
-    far_keys: int = 8
     noise_std: float = 0.0
+
+    def of(self, symmetry: Symmetry) -> tuple[int, PairOptions]:
+        """Return how many first dictionaries a data set gets, and its options."""
+        if symmetry.unit is not None:
+            return self.far_keys, self.far
+        if symmetry.lift is not None:
+            return self.lifted_keys, self.lifted
+        return self.keys, self.options
 
 
 FULL = Settings()
 QUICK = dataclasses.replace(
     FULL, pairs=300, held_out=50, keys=1, far_keys=4,
-    options=dataclasses.replace(FULL.options, batch_size=300, steps=300),
-    far=dataclasses.replace(FULL.far, batch_size=300, steps=300),
+    options=dataclasses.replace(FULL.options, batch_size=300, steps=600),
+    far=dataclasses.replace(FULL.far, batch_size=300, steps=600),
 )  # fmt: skip
 QUICK_NAMES = ("so2", "c4", "shear")
 
@@ -173,14 +187,13 @@ def learn(
     key: PRNGKeyArray, symmetry: Symmetry, pairs: SymmetryPairs, settings: Settings
 ) -> tuple[Float[Array, "M d d"], float]:
     """Return the dictionary with the least objective of several, and that objective."""
-    far = symmetry.unit is not None
+    count, options = settings.of(symmetry)
     fits = [
         fit_operators(
             one, pairs.start, pairs.end,
-            num_operators=len(symmetry.base) + SURPLUS,
-            options=settings.far if far else settings.options,
+            num_operators=len(symmetry.base) + SURPLUS, options=options,
         )
-        for one in jax.random.split(key, settings.far_keys if far else settings.keys)
+        for one in jax.random.split(key, count)
     ]  # fmt: skip
     objectives = [float(fit.objective[-50:].mean()) for fit in fits]
     best = int(np.argmin(objectives))

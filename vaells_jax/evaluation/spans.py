@@ -164,8 +164,8 @@ def circular_wasserstein(
     places, height = places[order], np.cumsum(steps[order])
     lengths = np.diff(places, append=places[0] + 2.0 * np.pi)
     rank = np.argsort(height)
-    middle = np.searchsorted(np.cumsum(lengths[rank]), np.pi)
-    median = height[rank][min(middle, len(rank) - 1)]
+    middle = int(np.searchsorted(np.cumsum(lengths[rank]), np.pi))
+    median = height[rank][middle]
     return float(np.sum(lengths * np.abs(height - median)))
 
 
