@@ -104,7 +104,7 @@ QUICK_NAMES = ("so2", "c4", "shear")
 COLUMNS = {
     "angle": "largest angle [degrees]",
     "found": "operators found",
-    "closure": "closure",
+    "closure": "bracket outside",
     "commutator": "commutator",
     "pair_error": "pairs: error",
     "extrapolation": f"{STRETCH} times as far: error",

@@ -1,6 +1,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
@@ -14,7 +15,7 @@ def test_the_true_generators_have_the_best_scores(name):
     truth = SYMMETRIES[name]
     pairs = truth.pairs(jax.random.key(0), 30)
     operators = np.concatenate([-2.0 * truth.generators, 0.0 * truth.generators[:1]])
-    operators = operators.astype(pairs.start.dtype)
+    operators = jnp.asarray(operators, pairs.start.dtype)
     cell = symmetry.score(jax.random.key(1), truth, pairs, operators)
     assert cell["found"] == len(truth.generators)
     assert cell["angle"] == pytest.approx(0.0, abs=1e-4)

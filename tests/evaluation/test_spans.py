@@ -65,12 +65,15 @@ def test_turns_are_an_algebra_and_two_of_them_are_not():
     # |[X, Y]| = |Z| = sqrt 2 and |X| |Y| = 2.
     assert whole.commutator == pytest.approx(np.sqrt(2) / 4)
     assert whole.closure == pytest.approx(0.0, abs=1e-12)
-    assert algebra_score(TURNS[:2], points).closure == pytest.approx(1.0)
+    # The bracket of two is the third, all of it outside.
+    assert algebra_score(TURNS[:2], points).closure == pytest.approx(np.sqrt(2) / 4)
     apart = np.array([scipy.linalg.block_diag(TURN, 0 * TURN),
                       scipy.linalg.block_diag(0 * TURN, TURN)])  # fmt: skip
     points = RANDOM.normal(size=(10, 4))
     assert algebra_score(apart, points) == (0.0, 0.0)
     assert algebra_score(apart[:1], points) == (0.0, 0.0)
+    nearly = apart + 1e-4 * RANDOM.normal(size=apart.shape)
+    assert 0.0 < algebra_score(nearly, points).closure < 1e-3
 
 
 def brute_force(a, b):

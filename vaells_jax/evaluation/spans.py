@@ -17,8 +17,8 @@ class AlgebraScore(NamedTuple):
 
     Attributes:
         commutator: Mean of `|[A, B]| / (2 |A| |B|)` over pairs: 0 where all commute.
-        closure: Largest share of a bracket's norm outside the operators' span: 0 of an
-            algebra, and where no two fail to commute.
+        closure: Largest part of `[A, B] / (2 |A| |B|)` outside the operators' span: 0
+            of an algebra.
     """
 
     commutator: float
@@ -129,8 +129,9 @@ def algebra_score(
     pairs = np.triu_indices(len(found.norms), 1)
     if not len(pairs[0]):
         return AlgebraScore(0.0, 0.0)
-    outside = np.nan_to_num(found.closure[pairs])  # NaN where two commute
-    return AlgebraScore(float(found.commutators[pairs].mean()), float(outside.max()))
+    sizes = found.commutators[pairs]
+    outside = sizes * np.nan_to_num(found.closure[pairs])  # NaN where two commute
+    return AlgebraScore(float(sizes.mean()), float(outside.max()))
 
 
 def circular_wasserstein(
