@@ -3,6 +3,8 @@
 "Generative Adversarial Symmetry Discovery" (LieGAN): transformations `expm(sum w L)`
 of random coefficients w are applied to starts, and L is learned so that a discriminator
 cannot tell (start, transformed start) from the pairs of the data.
+
+python -m benchmarks.adversarial --seeds 5
 """
 
 import dataclasses
@@ -12,7 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tyro
 from jaxtyping import Array, Float, PRNGKeyArray
+from tqdm import tqdm
+
+from vaells_jax.data.symmetries import SYMMETRIES
+from vaells_jax.evaluation.spans import span_angles
+from vaells_jax.runs.results import markdown, spread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +39,45 @@ class AdversarialOptions:
         l1_weight: Weight of the mean absolute entry of L.
     """
 
-    steps: int = 5000
-    batch_size: int = 128
-    hidden: int = 64
+    steps: int = 15_000
+    batch_size: int = 256
+    hidden: int = 128
     generator_rate: float = 1e-3
     discriminator_rate: float = 1e-3
     reach: float = 1.0
     single: bool = True
     apart: float = 0.1
     l1_weight: float = 0.0
+
+
+def main(
+    seeds: int = 5,
+    sets: tuple[str, ...] = ("so2", "so3", "so2_so2", "scale_turn", "shear"),
+    pairs: int = 1000,
+) -> None:
+    """Print the largest angle between the learned and the true span, for each seed.
+
+    It is given what `fit_operators` has to find: the number of generators, and the
+    distribution of the coefficients.
+
+    Args:
+        seeds: Seeds of each data set.
+        sets: Which data sets.
+        pairs: Pairs that are learned from.
+    """
+    rows = []
+    for name in tqdm(sets, desc="symmetries", unit="set"):
+        symmetry = SYMMETRIES[name]
+        angles = []
+        for seed in range(seeds):
+            pair_key, key = jax.random.split(jax.random.key(seed), 5)[:2]
+            data = symmetry.pairs(pair_key, pairs)
+            L = adversarial_generators(
+                key, data.start, data.end, num_generators=len(symmetry.base)
+            )
+            angles.append(float(span_angles(L, symmetry.generators)[0]))
+        rows.append([symmetry.name, spread(angles)])
+    print(markdown(["", "largest angle [degrees]"], rows))
 
 
 def adversarial_generators(
@@ -71,7 +109,7 @@ def _layers(key, size, hidden):
     """Draw a perceptron of two hidden layers, He's deviations."""
     sizes = (size, hidden, hidden, 1)
     return [
-        (jax.random.normal(k, (i, o)) * np.sqrt(2.0 / i), jnp.zeros(o))
+        (jax.random.normal(k, (i, o)) * np.sqrt(2.0 / i), jnp.zeros((1, o)))
         for k, i, o in zip(jax.random.split(key, 3), sizes, sizes[1:], strict=False)
     ]
 
@@ -122,7 +160,7 @@ def _play(key, L, weights, start, end, options):
         penalty = options.apart * _alike(L) + options.l1_weight * jnp.mean(jnp.abs(L))
         return loss + penalty
 
-    def judge(weights, start, end, fake_start, fake):
+    def tell_apart(weights, start, end, fake_start, fake):
         real = jnp.mean(jax.nn.softplus(-_logit(weights, start, end)))
         return real + jnp.mean(jax.nn.softplus(_logit(weights, fake_start, fake)))
 
@@ -133,7 +171,9 @@ def _play(key, L, weights, start, end, options):
             keys[0], (2, options.batch_size), 0, len(start)
         )
         fake = _transform(keys[1], L, start[other], options)
-        slope = jax.grad(judge)(weights, start[real], end[real], start[other], fake)
+        slope = jax.grad(tell_apart)(
+            weights, start[real], end[real], start[other], fake
+        )
         updates, telling = tell.update(slope, telling)
         weights = optax.apply_updates(weights, updates)
         slope = jax.grad(fool)(L, keys[2], weights, start[other])
@@ -144,3 +184,7 @@ def _play(key, L, weights, start, end, options):
     carry = (L, weights, move.init(L), tell.init(weights))
     course = jax.lax.scan(step, carry, jnp.arange(options.steps))[1]
     return jnp.mean(course[options.steps // 2 :], axis=0)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, prog="python -m benchmarks.adversarial")

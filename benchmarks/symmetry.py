@@ -60,8 +60,8 @@ class Settings:
         held_out: Pairs that are scored.
         keys: First dictionaries, of which the one with the least objective counts.
         options: How each is learned.
-        lifted_keys: Of lifted data sets, whose searches take longer.
-        lifted: Of those, in smaller batches.
+        wide_keys: Of points of more than four numbers, whose searches take longer.
+        wide: Of those, in smaller batches.
         far_keys: Of whole multiples: most pairs are a quarter turn or more apart.
         far: Of those.
         noise_std: Deviation of the noise on the ends that are learned from.
@@ -69,12 +69,12 @@ class Settings:
 
     pairs: int = 1000
     held_out: int = 200
-    keys: int = 2
+    keys: int = 6
     options: PairOptions = PairOptions(
         l1_weight=0.03, norm_weight=0.01, batch_size=1000, steps=800
     )
-    lifted_keys: int = 1
-    lifted: PairOptions = PairOptions(
+    wide_keys: int = 1
+    wide: PairOptions = PairOptions(
         l1_weight=0.03, norm_weight=0.01, batch_size=128, steps=800
     )
     far_keys: int = 6
@@ -88,8 +88,8 @@ class Settings:
         """Return how many first dictionaries a data set gets, and its options."""
         if symmetry.unit is not None:
             return self.far_keys, self.far
-        if symmetry.lift is not None:
-            return self.lifted_keys, self.lifted
+        if symmetry.generators.shape[-1] > 4:
+            return self.wide_keys, self.wide
         return self.keys, self.options
 
 
