@@ -30,6 +30,7 @@ from vaells_jax.baselines.vamp_prior import VampPrior
 from vaells_jax.baselines.vdae import Vdae
 from vaells_jax.data.batches import batch_indices, draw_anchors
 from vaells_jax.data.images import load_images
+from vaells_jax.data.symmetries import SYMMETRIES, lifted, rotation_generators
 from vaells_jax.data.synthetic import concentric_circles, swiss_roll
 from vaells_jax.evaluation import figures, structure, turning
 from vaells_jax.evaluation.alignment import affine_error
@@ -47,6 +48,14 @@ from vaells_jax.evaluation.importance import (
 from vaells_jax.evaluation.interventions import beta_vae_score, factor_vae_score
 from vaells_jax.evaluation.ranks import spearman
 from vaells_jax.evaluation.reconstruction import reconstruction_errors
+from vaells_jax.evaluation.spans import (
+    algebra_score,
+    circular_wasserstein,
+    count_generators,
+    extrapolation_error,
+    span_angles,
+    turned_angles,
+)
 from vaells_jax.evaluation.symmetry import coefficient_disagreement, lsbd
 from vaells_jax.operators.matrix_exponential import expm_action
 from vaells_jax.operators.structures import Basis, Blocks, Commuting, LowRank
@@ -816,6 +825,7 @@ def measures() -> dict[str, tuple[Callable, dict[str, Any]]]:
         },
         **drawn(),
         **disentangled(),
+        **spanned(),
     }  # fmt: skip
 
 
@@ -879,6 +889,65 @@ def disentangled() -> dict[str, tuple[Callable, dict[str, Any]]]:
                 **arrays(angles), "no grid": np.arange(24.0).reshape(12, 2),
                 "two values": np.pi * factors[:12, 2:],
             }},
+        ),
+    }  # fmt: skip
+
+
+def spanned() -> dict[str, tuple[Callable, dict[str, Any]]]:
+    """List known symmetries and how learned operators are scored against them."""
+    key = jax.random.key(0)
+    A, angles = np.eye(3)[:2, :, None] * np.ones(3), np.arange(4.0)
+    so2 = SYMMETRIES["so2"]
+    arrays = lambda x: {
+        "None": None, "text": "abc", "a list": x.tolist(), "complex64": x + 0j,
+        "bool": x > 0, "an axis less": x[0], "an axis more": x[None], "none": x[:0],
+        "NaN": x * NAN,
+    }  # fmt: skip
+    paths = {
+        "operators": A, "coefficients": np.ones((5, 2)), "start": np.ones((5, 3)),
+        "truth": np.ones((5, 3)),
+    }  # fmt: skip
+    return {
+        "Symmetry.pairs": (
+            lambda **k: so2.pairs(**{"key": clone(key), "count": 3, **k}),
+            {"key": {"None": None, "a seed": 7, "two keys": jax.random.split(key)},
+             "count": COUNTS, "noise_std": NUMBERS["weight"],
+             "stretch": NUMBERS["rate"]},
+        ),
+        "lifted": (
+            lambda **k: lifted(**{"symmetry": so2, **k}),
+            {"symmetry": {"None": None, "lifted": SYMMETRIES["so2_lifted"]},
+             "size": (1, *COUNTS), "seed": (-1, 1.5, None)},
+        ),
+        "rotation_generators": (rotation_generators, {"size": (1, *COUNTS)}),
+        "span_angles": (
+            lambda **k: span_angles(**{"operators": A, "generators": A, **k}),
+            {"operators": {**arrays(A), "too few": A[:1]},
+             "generators": {**arrays(A), "dependent": np.stack([A[0], A[0]])}},
+        ),
+        "count_generators": (
+            lambda **k: count_generators(**{"operators": A, **k}),
+            {"operators": arrays(A), "share": (1.0, *NUMBERS["rate"])},
+        ),
+        "algebra_score": (
+            lambda **k: algebra_score(**{"operators": A, "latents": A[0], **k}),
+            {"operators": {**arrays(A), "zeros": 0 * A}, "latents": arrays(A[0])},
+        ),
+        "circular_wasserstein": (
+            lambda **k: circular_wasserstein(
+                **{"first": angles, "second": angles, **k}
+            ),
+            {"first": arrays(angles), "second": arrays(angles)},
+        ),
+        "turned_angles": (
+            turned_angles,
+            {"moves": {**arrays(np.ones((4, 2, 2))), "of space": np.ones((4, 3, 3))}},
+        ),
+        "extrapolation_error": (
+            lambda **k: extrapolation_error(**{**paths, **k}),
+            {**{name: arrays(value) for name, value in paths.items()},
+             "truth": {**arrays(paths["truth"]), "zeros": np.zeros((5, 3))},
+             "stretch": NUMBERS["rate"]},
         ),
     }  # fmt: skip
 

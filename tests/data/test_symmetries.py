@@ -1,0 +1,124 @@
+import jax
+import numpy as np
+import pytest
+import scipy.linalg
+
+from vaells_jax.data.symmetries import (
+    SYMMETRIES,
+    Symmetry,
+    lifted,
+    rotation_generators,
+)
+
+NAMES = list(SYMMETRIES)
+
+
+@pytest.mark.parametrize(
+    ("name", "single"),
+    [
+        ("so2", True), ("so3", True), ("so3", False), ("so3_cloud", False),
+        ("so2_so2", False), ("scale_turn", False), ("shear", True),
+        ("so3_cloud_lifted", False),
+    ],
+)  # fmt: skip
+def test_ends_are_where_scipys_exponential_leads(name, single):
+    symmetry = SYMMETRIES[name]._replace(single=single)
+    start, end, amounts = symmetry.pairs(jax.random.key(3), 20)
+    A = np.einsum("ng,gij->nij", np.asarray(amounts, float), symmetry.generators)
+    wanted = np.einsum("nij,nj->ni", scipy.linalg.expm(A), np.asarray(start, float))
+    np.testing.assert_allclose(end, wanted, atol=1e-5)
+    used = np.count_nonzero(amounts, axis=1)
+    most = 1 if single else len(symmetry.generators)
+    assert used.max() == most
+    assert np.abs(np.asarray(amounts)).max() <= symmetry.reach + 1e-6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_generators_close_under_brackets(name):
+    generators = SYMMETRIES[name].generators
+    flat = generators.reshape(len(generators), -1)
+    assert np.linalg.matrix_rank(flat) == len(generators)
+    for a in generators:
+        for b in generators:
+            bracket = (a @ b - b @ a).ravel()
+            weights = np.linalg.lstsq(flat.T, bracket, rcond=None)[0]
+            np.testing.assert_allclose(flat.T @ weights, bracket, atol=1e-12)
+
+
+def test_brackets_of_turns_are_those_of_the_axes():
+    z, y, x = rotation_generators(3)  # of planes xy, xz, yz
+    x, y, z = x, -y, z  # right-handed
+    np.testing.assert_array_equal(x @ y - y @ x, z)
+    np.testing.assert_array_equal(y @ z - z @ y, x)
+    np.testing.assert_array_equal(z @ x - x @ z, y)
+    assert rotation_generators(5).shape == (10, 5, 5)
+
+
+def test_turns_keep_lengths_and_clouds_their_distances():
+    start, end, _ = SYMMETRIES["so3_cloud"].pairs(jax.random.key(0), 50)
+    gram = lambda x: np.einsum("nci,ndi->ncd", *[np.reshape(x, (50, 3, 3))] * 2)
+    np.testing.assert_allclose(gram(start), gram(end), atol=1e-5)
+
+
+def test_each_plane_of_two_turns_alone():
+    start, end, amounts = SYMMETRIES["so2_so2"].pairs(jax.random.key(0), 50)
+    first = np.asarray(amounts)[:, 0] != 0.0
+    np.testing.assert_array_equal(start[first, 2:], end[first, 2:])
+    np.testing.assert_array_equal(start[~first, :2], end[~first, :2])
+    assert 10 < first.sum() < 40
+
+
+def test_quarter_turns_are_even(dtype):
+    pairs = SYMMETRIES["c4"].pairs(jax.random.key(1), 4000)
+    quarters = np.asarray(pairs.coefficients)[:, 0] / (np.pi / 2)
+    values, counts = np.unique(np.round(quarters, 4), return_counts=True)
+    np.testing.assert_allclose(values, [-1, 0, 1, 2])
+    assert np.all(np.abs(counts - 1000) < 5 * np.sqrt(750))
+    one = np.asarray(pairs.start)[np.isclose(quarters, 1)]
+    wanted = np.stack([-one[:, 1], one[:, 0]], axis=1)
+    np.testing.assert_allclose(
+        np.asarray(pairs.end)[np.isclose(quarters, 1)], wanted, atol=1e-6
+    )
+
+
+def test_a_lift_is_isometric_and_the_same_each_time():
+    plain, high = SYMMETRIES["so2_so2"], SYMMETRIES["so2_so2_lifted"]
+    a = plain.pairs(jax.random.key(2), 30)
+    b = high.pairs(jax.random.clone(jax.random.key(2)), 30)
+    assert b.start.shape == (30, 20)
+    gram = lambda p: np.concatenate(p[:2]) @ np.concatenate(p[:2]).T
+    np.testing.assert_allclose(gram(a), gram(b), atol=1e-4)
+    np.testing.assert_array_equal(lifted(plain).generators, high.generators)
+    assert not np.allclose(lifted(plain, seed=1).generators, high.generators)
+    norms = lambda s: np.linalg.norm(s.generators, axis=(1, 2))
+    np.testing.assert_allclose(norms(high), norms(plain))
+    assert not np.allclose(np.asarray(b.start)[:, 4:], 0.0)
+
+
+def test_noise_is_on_the_ends_alone_and_of_its_deviation():
+    symmetry, key = SYMMETRIES["so3"], jax.random.key(4)
+    with jax.debug_key_reuse(False):
+        clean = symmetry.pairs(key, 4000)
+        noisy = symmetry.pairs(key, 4000, noise_std=0.1)
+    np.testing.assert_array_equal(clean.start, noisy.start)
+    noise = np.asarray(noisy.end - clean.end)
+    assert noise.std() == pytest.approx(0.1, rel=0.05)
+    assert abs(noise.mean()) < 0.005
+
+
+def test_a_stretch_widens_the_range():
+    amounts = SYMMETRIES["shear"].pairs(jax.random.key(5), 1000, stretch=3.0)[2]
+    assert 2.9 < np.abs(np.asarray(amounts)).max() < 3.0
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda s: lifted(s, 2), "size must be an integer of at least 3"),
+        (lambda s: lifted(lifted(s)), "symmetry must not be lifted already"),
+    ],
+)
+def test_what_cannot_be_lifted(call, words):
+    symmetry = Symmetry("turns", rotation_generators(3))
+    with pytest.raises(ValueError, match=words):
+        call(symmetry)
