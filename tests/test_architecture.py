@@ -9,7 +9,8 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 ORDER = [
     "version", "checks", "loops", "progress", "operators", "inference", "networks",
-    "model", "sharding", "training", "evaluation", "baselines", "trained", "data", "runs",
+    "model", "sharding", "training", "evaluation", "baselines", "trained", "data",
+    "runs",
     "__main__",
 ]  # fmt: skip
 """The library's rooms, from the ground up."""
