@@ -298,7 +298,10 @@ def figure(chosen: dict[str, list[Cell]]) -> Figure:
     grid[0].set_yticks(range(len(names)), names, fontsize=TICK_SIZE)
     grid[0].axvline(1.0, color="black", lw=0.8, ls=":")
     grid[0].invert_yaxis()
-    grid[0].legend(fontsize=TICK_SIZE, loc="lower left")
+    handles, labels = grid[0].get_legend_handles_labels()
+    drawn.legend(
+        handles, labels, fontsize=TICK_SIZE, loc="outside lower center", ncols=2
+    )
     return drawn
 
 
