@@ -116,7 +116,7 @@ def test_the_integral_prior_has_the_same_likelihood(dtype):
         )
     )
     densities = jax.jit(jax.vmap(jax.vmap(prior, (0, None)), (None, 0)))
-    logs = np.asarray(densities(z, means.reshape(3, ANCHORS, 2)), float)
+    logs = np.array(densities(z, means.reshape(3, ANCHORS, 2)), float)
     outputs = np.asarray(decode(params, z, model=model), float)
     errors = np.asarray(batch.inputs, float)[:, None] - outputs
     logs -= 0.5 * (errors**2).sum(-1) / OPTIONS.pixel_std**2
