@@ -118,7 +118,7 @@ class Vdae(Baseline):
             factor, unit, lower=True
         )
         inverse = jax.vmap(invert)(jnp.asarray(prior.factor))
-        noise = jnp.einsum("nij,nj->ni", inverse, z - prior.mean)
+        noise = jnp.einsum("nij,nj->ni", inverse, z[None] - prior.mean)
         diagonals = jnp.diagonal(inverse, axis1=1, axis2=2)
         logs = jnp.sum(jnp.log(diagonals), axis=1) - 0.5 * jnp.sum(noise**2, axis=1)
         constant = 0.5 * z.size * math.log(2 * math.pi) + math.log(logs.size)
