@@ -16,6 +16,7 @@ from vaells_jax.training.fit import fit, to_host
 from vaells_jax.training.optimizers import OptimizerOptions, operator_step_state
 from vaells_jax.training.scale import choose_scale, latent_magnitude
 from vaells_jax.training.schedule import Schedule, phase_at
+from vaells_jax.training.step import hold_anchors
 
 SCHEDULE = Schedule(steps=12, warm_up_steps=3, network_steps=2, operator_steps=2)
 OPTIMIZER = OptimizerOptions(network_rate=1e-2, anchor_rate=1e-2, operator_rate=1e-4)
@@ -52,12 +53,17 @@ def train(tiny_model, next_batch):
             schedule=schedule,
             optimizer=OPTIMIZER,
         )
+        options.setdefault("hold", functools.partial(hold, model=tiny_model))
         return fit(
             jax.random.key(3), state, next_batch, schedule=schedule, make_step=steps,
             **options,
         )  # fmt: skip
 
     return run
+
+
+def hold(phase, state, *, model):
+    return hold_anchors(state, model=model) if phase == "operators" else None
 
 
 def assert_same_bits(a, b):
@@ -141,6 +147,32 @@ def test_a_stopped_run_loses_nothing_and_goes_on_to_the_same_bits(
     assert int(state.step) in (5, 6)
     assert set(seen) <= {0, 1}
     assert_same_bits(train(state, scale=True), whole)
+
+
+def test_anchors_are_encoded_once_a_phase_and_no_number_changes(
+    train, new_state, tiny_model
+):
+    begun = []
+
+    def counted(phase, state):
+        begun.append((int(state.step), phase))
+        return hold(phase, state, model=tiny_model)
+
+    priors: dict = {True: [], False: []}
+
+    def kept(which):
+        return lambda step, phase, metrics, state: priors[which].append(
+            metrics["prior"]
+        )
+
+    held = train(new_state(), hold=counted, on_step=kept(True))
+    assert begun == [
+        (0, "warm_up"), (3, "network"), (5, "operators"), (7, "network"),
+        (9, "operators"), (11, "network"),
+    ]  # fmt: skip
+    anew = train(new_state(), hold=None, on_step=kept(False))
+    chex.assert_trees_all_close(held.params, anew.params, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(priors[True], priors[False], rtol=1e-4)
 
 
 def test_phases_metrics_and_saves(train, new_state):
@@ -232,6 +264,15 @@ def operator_step(tiny_model):
         model=tiny_model, weights=WEIGHTS, schedule=SCHEDULE, optimizer=OPTIMIZER,
         phase="operators",
     )  # fmt: skip
+
+
+def test_the_held_latents_are_what_the_searches_start_from(
+    operator_step, tiny_batch, tiny_model, new_state
+):
+    latents = 3.0 * hold_anchors(new_state(), model=tiny_model)
+    _, wrong = operator_step(new_state(), jax.random.key(3), tiny_batch, latents)
+    _, right = operator_step(new_state(), jax.random.key(3), tiny_batch)
+    assert abs(wrong["prior"] - right["prior"]) > 0.1
 
 
 def test_a_rejected_operator_step_changes_no_bit(operator_step, tiny_batch, new_state):

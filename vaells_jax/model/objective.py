@@ -82,9 +82,15 @@ def loss_and_paths(
     *,
     model: Model,
     weights: LossWeights,
+    anchor_latents: Float[Array, "G N d"] | None = None,
 ) -> tuple[Float[Array, ""], LossTerms, Paths]:
-    """Evaluate `loss` and return the samples and paths that it was made of."""
-    paths = infer_paths(params, key, batch, model=model, weights=weights)
+    """Evaluate `loss` and return the samples and paths that it was made of.
+
+    `infer_paths` explains `anchor_latents`.
+    """
+    paths = infer_paths(
+        params, key, batch, model=model, weights=weights, anchor_latents=anchor_latents
+    )
     terms = LossTerms(
         reconstruction=reconstruction_term(
             params, batch, paths.latents, model=model, weights=weights

@@ -186,8 +186,18 @@ def infer_paths(
     *,
     model: Model,
     weights: LossWeights,
+    anchor_latents: Float[Array, "G N d"] | None = None,
 ) -> Paths:
     """Sample the posterior and infer all paths to the samples, eqs. 5, 11 and 12.
+
+    Args:
+        params: Networks, operators and anchors.
+        key: Random key of the samples and of the searches' starts.
+        batch: Examples with their labels (and their own anchors, if they have any).
+        model: The static part of the model.
+        weights: The terms' weights.
+        anchor_latents: What `encode_anchors` returns, where it is known: constants to
+            differentiation. None encodes the anchors here.
 
     Raises:
         ValueError: If the batch, the anchors and the operators do not fit together.
@@ -213,7 +223,10 @@ def infer_paths(
         latents,
         options=model.posterior_search,
     )
-    anchors = anchor_means(params, batch, model=model)
+    if anchor_latents is None:
+        anchors = anchor_means(params, batch, model=model)
+    else:
+        anchors = _rows(anchor_latents, _anchors(params, batch)[1])
     prior = infer_coefficients(
         prior_key,
         params.operators,
@@ -236,7 +249,17 @@ def infer_paths(
     )
     if not model.closest_anchor:
         return paths
-    return _with_closest(params, batch, paths, prior.objective, model, weights)
+    index = _closest(paths, prior.objective, model, weights)
+    pick = jax.vmap(jax.vmap(lambda of_anchors, i: of_anchors[i][None]))
+    if anchor_latents is None:
+        means = _encode_chosen(params, batch, index, model)
+    else:
+        means = pick(starts, index)
+    return paths._replace(
+        anchor_means=means,
+        prior_coefficients=pick(paths.prior_coefficients, index),
+        anchor_index=index,
+    )
 
 
 def _has_integrals(structure):
@@ -255,13 +278,8 @@ def _check_density(model, operators):
         )
 
 
-def _with_closest(params, batch, paths, objective, model, weights):
-    """Leave each sample its closest anchor alone, encoded once more.
-
-    The anchors that do not count have no gradient either. Encoding those that do a
-    second time lets the first, of ten times as many, go without one: `anchor_means`
-    holds them constant.
-    """
+def _closest(paths, objective, model, weights):
+    """Return which anchor is the closest to each sample."""
     choose = lambda objective, coefficients: closest_anchor(
         objective,
         coefficients,
@@ -269,17 +287,20 @@ def _with_closest(params, batch, paths, objective, model, weights):
         residual_weight=weights.prior_residual,
         l1_weight=weights.prior_l1,
     )
-    index = jax.vmap(jax.vmap(choose))(objective, paths.prior_coefficients)
-    examples, samples = index.shape
+    return jax.vmap(jax.vmap(choose))(objective, paths.prior_coefficients)
+
+
+def _encode_chosen(params, batch, index, model):
+    """Encode each sample's closest anchor once more, now with a gradient.
+
+    The anchors that do not count have no gradient either. Encoding those that do a
+    second time lets the first, of ten times as many, go without one: `anchor_means`
+    holds them constant.
+    """
     groups, rows = _anchors(params, batch)
     closest = _rows(groups, jnp.broadcast_to(rows[:, None], index.shape), index)
     means = encode(params, closest.reshape(-1, *closest.shape[2:]), model=model)
-    pick = jax.vmap(jax.vmap(lambda coefficients, i: coefficients[i][None]))
-    return paths._replace(
-        anchor_means=means.reshape(examples, samples, 1, -1),
-        prior_coefficients=pick(paths.prior_coefficients, index),
-        anchor_index=index,
-    )
+    return means.reshape(*index.shape, 1, -1)
 
 
 def anchor_means(
@@ -293,9 +314,15 @@ def anchor_means(
     groups, rows = _anchors(params, batch)
     if model.closest_anchor:
         params, groups = jax.lax.stop_gradient((params, groups))
-    flat = groups.reshape(-1, *groups.shape[2:])
-    means = encode(params, flat, model=model)
-    return _rows(means.reshape(*groups.shape[:2], -1), rows)
+    return _rows(encode_anchors(params, groups, model=model), rows)
+
+
+def encode_anchors(
+    params: Params, anchors: Float[Array | np.ndarray, "G N ..."], *, model: Model
+) -> Float[Array, "G N d"]:
+    """Encode groups of anchors: of classes, or of the examples of a batch."""
+    flat = anchors.reshape(-1, *anchors.shape[2:])
+    return encode(params, flat, model=model).reshape(*anchors.shape[:2], -1)
 
 
 def _anchors(params, batch):

@@ -39,7 +39,13 @@ from vaells_jax.trained.baseline import TrainedBaseline
 from vaells_jax.trained.vaells import TrainedVaells
 from vaells_jax.training.fit import MakeStep
 from vaells_jax.training.scale import choose_scale
-from vaells_jax.training.step import TrainState, init_state, make_train_step
+from vaells_jax.training.schedule import Phase
+from vaells_jax.training.step import (
+    TrainState,
+    hold_anchors,
+    init_state,
+    make_train_step,
+)
 
 BASELINES: dict[str, type[Baseline]] = {
     "vae": Vae,
@@ -63,6 +69,7 @@ class Recipe:
         model: The static part.
         start: Draws the state at step 0.
         make_step: The step of each phase.
+        hold: What the steps of a phase share, or None.
         after_warm_up: Changes the state once the warm-up is over, or None.
         validation: The objective of examples that are not trained on.
         trained: Makes a model of trained functions from a state.
@@ -71,6 +78,7 @@ class Recipe:
     model: Any
     start: Callable[[Array], TrainState]
     make_step: MakeStep
+    hold: Callable[[Phase, TrainState], Any] | None
     after_warm_up: Callable[[TrainState], TrainState] | None
     validation: Callable[[TrainState, Batch], Array]
     trained: Callable[[TrainState], TrainedModel]
@@ -124,8 +132,11 @@ def recipe(
     trained = lambda state: TrainedVaells(
         model, model.dictionary(state.params), config.weights
     )
+    hold = lambda phase, state: (
+        hold_anchors(state, model=model) if phase == "operators" else None
+    )
     return Recipe(
-        model, start, steps, scale,
+        model, start, steps, hold, scale,
         lambda state, batch: _vaells_loss(
             state.params, jax.random.key(0), batch, model=model,
             weights=config.weights,
@@ -147,6 +158,7 @@ def _baseline_recipe(config, data, networks):
             key, data.inputs, model=model, options=config.optimizer
         ),
         lambda phase: make_baseline_step(model, config.optimizer, phase),
+        None,
         model.after_warm_up(run_keys(config.seed).pairs, data.next_batch),
         lambda state, batch: _baseline_loss(
             state.params, jax.random.key(0), batch, model=model

@@ -199,8 +199,8 @@ def _train(
         return fit(
             run_keys(config.seed).steps, state, data.next_batch,
             schedule=config.schedule, make_step=plan.make_step,
-            after_warm_up=plan.after_warm_up, on_step=on_step, save=save,
-            save_every=config.log.save_every, mesh=resources.mesh,
+            hold=plan.hold, after_warm_up=plan.after_warm_up, on_step=on_step,
+            save=save, save_every=config.log.save_every, mesh=resources.mesh,
             debug_nans=resources.debug_nans,
         )  # fmt: skip
     except NonFiniteLossError as error:

@@ -34,6 +34,7 @@ def fit(
     *,
     schedule: Schedule,
     make_step: MakeStep,
+    hold: Callable[[Phase, TrainState], Any] | None = None,
     after_warm_up: Callable[[TrainState], TrainState] | None = None,
     on_step: Callable[[int, Phase, dict[str, Any], TrainState], Any] | None = None,
     save: Callable[[TrainState], None] | None = None,
@@ -54,6 +55,9 @@ def fit(
         schedule: Length and phases.
         make_step: The model's own steps, one for each phase, for the same `mesh`;
             VAELLS's are `functools.partial(make_train_step, model=..., ...)`.
+        hold: Called when a phase begins; what it returns, unless that is None, is the
+            fourth argument of the phase's steps. It may use of the state what these
+            leave as it is (`hold_anchors`).
         after_warm_up: Changes the state once the warm-up is over (`choose_scale`).
         on_step: Called with step (from 1), phase, metrics as NumPy values, and the
             newest state, which may be a step further: copy what should outlive the
@@ -81,7 +85,7 @@ def fit(
     save_every = as_count("save_every", save_every)
     if mesh is not None:
         key, state = (place(x, replicated(mesh)) for x in (key, state))
-    stepper = _Stepper(key, next_batch, schedule, make_step, after_warm_up, mesh)
+    stepper = _Stepper(key, next_batch, schedule, make_step, hold, after_warm_up, mesh)
     kept = to_host(state)
     pending: tuple[int, Phase, dict[str, Any]] | None = None
     stopped = False
@@ -123,14 +127,26 @@ class _Stepper:
     next_batch: Callable[[int], Batch]
     schedule: Schedule
     make_step: MakeStep
+    hold: Callable[[Phase, TrainState], Any] | None
     after_warm_up: Callable[[TrainState], TrainState] | None
     mesh: Mesh | None
     _steps: dict[Phase, TrainStep] = dataclasses.field(default_factory=dict)
+    _phase: Phase | None = None
+    _held: Any = None
 
     def advance(self, step, state):
         """Take the step with this number, counted from 0."""
         state = self._changed(step, state)
-        return self._compiled(step)(state, self.key, self._batch(step))
+        return self._compiled(step)(*self._arguments(step, state))
+
+    def _arguments(self, step, state):
+        """Return what a step takes; what its phase holds is computed when it begins."""
+        phase = phase_at(step, self.schedule)
+        if phase != self._phase:
+            self._phase = phase
+            self._held = None if self.hold is None else self.hold(phase, state)
+        held = () if self._held is None else (self._held,)
+        return state, self.key, self._batch(step), *held
 
     def failure(self, kept, step, terms, debug_nans):
         """Go to a step from a state before it, and describe what happens there.
@@ -141,14 +157,14 @@ class _Stepper:
             terms: The metrics that are not finite.
             debug_nans: Look for the operation that did it.
         """
-        state = self._placed(kept)
+        state, self._phase = self._placed(kept), None
         for before in range(int(kept.step), step - 1):
             state, _ = self.advance(before, state)
         state = self._changed(step - 1, state)
         kept, phase = to_host(state), phase_at(step - 1, self.schedule)
-        take, batch = self._compiled(step - 1), self._batch(step - 1)
-        line = first_nan(take, state, self.key, batch) if debug_nans else None
-        after = to_host(take(state, self.key, batch)[0])
+        take, arguments = self._compiled(step - 1), self._arguments(step - 1, state)
+        line = first_nan(take, *arguments) if debug_nans else None
+        after = to_host(take(*arguments)[0])
         failure = Failure(
             step, phase, terms, kept, to_host(self.next_batch(step - 1)),
             bad_parameters(after), line,

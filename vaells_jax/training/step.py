@@ -26,7 +26,7 @@ from vaells_jax.model.objective import (
     operator_objective,
     warm_up_loss,
 )
-from vaells_jax.model.paths import Model, Paths
+from vaells_jax.model.paths import Model, Paths, encode_anchors
 from vaells_jax.model.types import Batch, LossWeights, Params
 from vaells_jax.networks.contract import apply_encoder, init_networks
 from vaells_jax.sharding import on_mesh, replicated, split
@@ -39,7 +39,9 @@ from vaells_jax.training.optimizers import (
 from vaells_jax.training.schedule import Phase, Schedule, phase_weights
 
 Metrics = dict[str, Array]
-TrainStep = Callable[["TrainState", PRNGKeyArray, Batch], tuple["TrainState", Metrics]]
+TrainStep = Callable[..., tuple["TrainState", Metrics]]
+"""From state, key and batch, and what `hold_anchors` returns if that is at hand, to the
+next state and what is worth a line in the log."""
 
 
 @flax.struct.dataclass
@@ -139,6 +141,9 @@ def make_train_step(
 ) -> TrainStep:
     """Build the step of one phase: `(state, key, batch) -> (state, metrics)`.
 
+    A step of the operators takes `hold_anchors(state, model=model)` as a fourth
+    argument, which spares it to encode the anchors; `fit` gives it.
+
     Args:
         phase: Which groups move and which terms count.
         model: The static part of the model.
@@ -181,11 +186,19 @@ def _build_step(
 ) -> TrainStep:
     """Build a step once for each setting, so that runs share its compilation."""
 
-    def step(state: TrainState, key: PRNGKeyArray, batch: Batch):
+    def step(
+        state: TrainState,
+        key: PRNGKeyArray,
+        batch: Batch,
+        anchor_latents: Float[Array, "C N d"] | None = None,
+    ):
         key = jax.random.fold_in(key, state.step)
+        if phase == "operators" and anchor_latents is None:
+            anchor_latents = _held(state.params, batch, model)
         objective = lambda params: _phase_loss(
-            params, key, batch, model=model, weights=factors, phase=phase
-        )
+            params, key, batch, anchor_latents, model=model, weights=factors,
+            phase=phase,
+        )  # fmt: skip
         (total, (terms, paths)), grads = jax.value_and_grad(objective, has_aux=True)(
             state.params
         )
@@ -209,15 +222,52 @@ def _build_step(
     if mesh is None:
         return jax.jit(step, donate_argnums=0)
     whole = replicated(mesh)
-    return jax.jit(
+    held = (whole,) if phase == "operators" else ()
+    compiled = jax.jit(
         on_mesh(step, mesh),
         donate_argnums=0,
-        in_shardings=(whole, whole, split(mesh)),
+        in_shardings=(whole, whole, split(mesh), *held),
         out_shardings=whole,
     )
+    if not held:
+        return compiled
+
+    @functools.wraps(step)
+    def with_held(state, key, batch, anchor_latents=None):
+        # Shardings are of each argument by its place: none may be left out.
+        return compiled(state, key, batch, anchor_latents)
+
+    return with_held
 
 
-def _phase_loss(params, key, batch, *, model, weights, phase):
+def hold_anchors(state: TrainState, *, model: Model) -> Float[Array, "C N d"] | None:
+    """Encode the anchors, for steps that move neither them nor the encoder.
+
+    Args:
+        state: The state before the first of these steps.
+        model: The static part of the model.
+
+    Returns:
+        The latents, or None where each example brings anchors of its own.
+    """
+    if state.params.anchors is None:
+        return None
+    return _encode_anchors(state.params, state.params.anchors, model)
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _encode_anchors(params, anchors, model):
+    params = model.dictionary(params)
+    return encode_anchors(params, anchors, model=model)
+
+
+def _held(params, batch, model):
+    """Encode the anchors that a batch is compared with."""
+    anchors = params.anchors if batch.anchors is None else batch.anchors
+    return _encode_anchors(params, anchors, model)
+
+
+def _phase_loss(params, key, batch, anchor_latents, *, model, weights, phase):
     """Evaluate the phase's loss; groups that do not move get no gradient."""
     params = Params(
         *(
@@ -230,7 +280,7 @@ def _phase_loss(params, key, batch, *, model, weights, phase):
         total, terms = warm_up_loss(params, key, batch, model=model, weights=weights)
         return total, (terms, None)
     total, terms, paths = loss_and_paths(
-        params, key, batch, model=model, weights=weights
+        params, key, batch, model=model, weights=weights, anchor_latents=anchor_latents
     )
     return total, (terms, paths)
 
