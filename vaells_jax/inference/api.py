@@ -11,8 +11,11 @@ from vaells_jax.checks import check_key, check_kind, check_numbers
 from vaells_jax.inference.batches import search_batch
 from vaells_jax.inference.devices import (
     compiler_options,
+    equal_shares,
+    in_threads,
     is_traced,
     spread,
+    usable_cores,
     usable_devices,
 )
 from vaells_jax.inference.energy import Problem, operator_norms
@@ -69,35 +72,31 @@ def infer_coefficients(
             f"{operators.shape[0]} of size {operators.shape[-1]}."
         )
     leading = jnp.broadcast_shapes(jnp.shape(start)[:-1], jnp.shape(end)[:-1])
-    problem = (key, operators, start, end)
-    devices = usable_devices(math.prod(leading), *problem)
-    infer = _compiled(is_traced(*problem))
-    return infer(*problem, options, devices)
+    count, problem = math.prod(leading), (key, operators, start, end)
+    threads = usable_cores(count, *problem)
+    if threads > 1:
+        operators, shares = _shared(*problem, options, threads)
+        search = _compiled(_search_share, (4,), traced=False)
+        fits = in_threads(lambda *share: search(operators, *share, options), shares)
+        return _joined(fits, leading)
+    infer = _compiled(_infer, (4, 5), traced=is_traced(*problem))
+    return infer(*problem, options, usable_devices(count, *problem))
 
 
 @functools.cache
-def _compiled(traced: bool):
+def _compiled(function, static: tuple[int, ...], *, traced: bool):
     """Return the jitted search; JAX takes compiler options in outermost calls only."""
     return jax.jit(
-        _infer,
-        static_argnums=(4, 5),
+        function,
+        static_argnums=static,
         compiler_options=None if traced else compiler_options(),
     )
 
 
 def _infer(key, operators, start, end, options, devices) -> CoefficientFit:
-    dtype = jnp.result_type(operators, start, end)
-    operators, start, end = (jnp.asarray(x, dtype) for x in (operators, start, end))
-    leading = jnp.broadcast_shapes(start.shape[:-1], end.shape[:-1])
-    count, size = math.prod(leading), operators.shape[0]
-    if count == 0:
-        return _empty_fit(leading, size, dtype)
-    start, end = (
-        jnp.broadcast_to(x, (*leading, x.shape[-1])).reshape(count, -1)
-        for x in (start, end)
-    )
-    initial = _draw_starts(key, options, (*leading, size), dtype)
-    initial = initial.reshape(options.restarts, count, size)
+    operators, initial, start, end, leading = _flat(key, operators, start, end, options)
+    if start.shape[0] == 0:
+        return _empty_fit(leading, operators.shape[0], start.dtype)
     search = _batching_search(options)
     search = spread(search, devices) if devices else search
     still = jax.lax.stop_gradient
@@ -105,6 +104,47 @@ def _infer(key, operators, start, end, options, devices) -> CoefficientFit:
     if options.differentiable:
         fit = _with_derivative(fit, operators, start, end, options)
     return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), fit)
+
+
+def _flat(key, operators, start, end, options):
+    """Draw starting coefficients; one axis for all pairs, B, and the axes it was."""
+    dtype = jnp.result_type(operators, start, end)
+    operators, start, end = (jnp.asarray(x, dtype) for x in (operators, start, end))
+    leading = jnp.broadcast_shapes(start.shape[:-1], end.shape[:-1])
+    count, size = math.prod(leading), operators.shape[0]
+    start, end = (
+        jnp.broadcast_to(x, (*leading, x.shape[-1])).reshape(count, -1)
+        for x in (start, end)
+    )
+    initial = _draw_starts(key, options, (*leading, size), dtype)
+    initial = initial.reshape(options.restarts, count, size)
+    return operators, initial, start, end, leading
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5))
+def _shared(key, operators, start, end, options, count):
+    """Return the operators, and initial, start and end of `count` equal shares."""
+    operators, *columns, _ = _flat(key, operators, start, end, options)
+    initial, start, end = equal_shares(count, *columns)
+    shares = zip(
+        jnp.split(initial, count, 1), jnp.split(start, count), jnp.split(end, count),
+        strict=True,
+    )  # fmt: skip
+    return operators, list(shares)
+
+
+def _search_share(operators, initial, start, end, options) -> CoefficientFit:
+    return _batching_search(options)(operators, initial, start, end)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _joined(fits, leading):
+    """Put the pairs of all shares behind each other, with the axes that they had."""
+    pairs = math.prod(leading)
+    join = lambda *parts: jnp.concatenate(parts)[:pairs].reshape(
+        *leading, *parts[0].shape[1:]
+    )
+    return jax.tree.map(join, *fits)
 
 
 def _empty_fit(leading, size, dtype) -> CoefficientFit:

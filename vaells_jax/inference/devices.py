@@ -1,10 +1,13 @@
-"""Spreads a search over the local devices.
+"""Spreads a search over the local devices, or over the cores of a single CPU.
 
-XLA runs one program's loops on one core, so a CPU's cores are used by showing them to
-JAX as devices: `jax.config.update("jax_num_cpu_devices", n)` before the first array.
+XLA runs one program's loops on one core. A call with arrays shares its pairs among
+threads, a core each. Inside a program there is no such way: there a CPU's cores are
+used by showing them to JAX as devices, `jax.config.update("jax_num_cpu_devices", n)`
+before the first array.
 """
 
-import math
+import concurrent.futures
+import os
 from collections.abc import Callable
 
 import jax
@@ -12,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh
 from jax.sharding import PartitionSpec as Spec
+from jaxtyping import Array
 
-# Below this many pairs a device the hand-over costs more than it saves.
+# Below this many pairs a device, or a core, the hand-over costs more than it saves.
 PAIRS_PER_DEVICE = 256
 
 
@@ -47,6 +51,41 @@ def usable_devices(pairs: int, *arrays) -> tuple[jax.Device, ...] | AbstractMesh
     devices = jax.local_devices()
     wanted = min(len(devices), pairs // PAIRS_PER_DEVICE)
     return tuple(devices[:wanted]) if wanted > 1 else None
+
+
+def usable_cores(pairs: int, *arrays) -> int:
+    """Return how many cores of a single CPU are worth using, a thread each.
+
+    One inside any transformation, for arrays that the caller has placed, and where
+    settings of JAX hold in this thread alone (`with jax.enable_x64(True)`): the other
+    threads would not know of them.
+    """
+    alone = jax.default_backend() == "cpu" and jax.local_device_count() == 1
+    placed = is_traced(*arrays) or any(getattr(x, "committed", False) for x in arrays)
+    if not alone or placed or not _settings_are_everybodys():
+        return 1
+    return max(1, min(cores(), pairs // PAIRS_PER_DEVICE))
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _settings_are_everybodys():
+    """Tell whether no setting of JAX is this thread's own."""
+    settings = lambda: [getattr(jax.config, name, None) for name in jax.config.values]
+    with concurrent.futures.ThreadPoolExecutor(1) as another:
+        same = another.submit(settings).result() == settings()
+    return same and jax.sharding.get_abstract_mesh().empty
+
+
+def in_threads(work: Callable, shares: list) -> list:
+    """Do all of the work, a thread for each share, and return it in their order."""
+    with concurrent.futures.ThreadPoolExecutor(len(shares)) as pool:
+        return list(pool.map(lambda share: jax.block_until_ready(work(*share)), shares))
 
 
 def _mesh_of_program() -> AbstractMesh | None:
@@ -86,12 +125,16 @@ def spread(
     )
 
     def spread_search(operators, initial, start, end):
-        pairs = start.shape[0]
-        missing = math.ceil(pairs / mesh.size) * mesh.size - pairs
-        pad = lambda x, axis: jnp.pad(
-            x, [(0, missing if a == axis else 0) for a in range(x.ndim)]
-        )
-        found = share(operators, pad(initial, 1), pad(start, 0), pad(end, 0))
-        return jax.tree.map(lambda x: x[:pairs], found)
+        found = share(operators, *equal_shares(mesh.size, initial, start, end))
+        return jax.tree.map(lambda x: x[: len(start)], found)
 
     return spread_search
+
+
+def equal_shares(count: int, initial: Array, start: Array, end: Array) -> tuple:
+    """Lengthen initial [R B M], start [B d], end [B d] until `count` divides B."""
+    missing = -len(start) % count
+    pad = lambda x, axis: jnp.pad(
+        x, [(0, missing if a == axis else 0) for a in range(x.ndim)]
+    )
+    return pad(initial, 1), pad(start, 0), pad(end, 0)
