@@ -1,4 +1,4 @@
-"""Progress bars, and lines where the output is no terminal."""
+"""Progress bars, and lines if the output is not a terminal."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""Data of one's own: arrays, checked and split by key."""
+"""Your own data: arrays, checked and split by key."""
 
 import functools
 import logging

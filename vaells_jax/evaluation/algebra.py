@@ -1,4 +1,4 @@
-"""What operators are, in numbers that can be read: planes, commutators, closure."""
+"""Descriptions of operators in readable numbers: planes, commutators, closure."""
 
 from typing import Any, NamedTuple
 

@@ -45,7 +45,7 @@ class ImportanceOptions:
             trained objective's is `1 / sqrt(zeta_4)`.
         coefficient_rate: Rate of the Laplace density of c; the objective's is zeta_5.
         pixel_std: sigma; the objective's is `1 / sqrt(zeta_1)`.
-        label: "given" meets the anchors of the data point's class alone, which makes
+        label: "given" uses the anchors of the data point's class alone, which makes
             it log p(x|y); "marginal" those of all classes, equally likely: log p(x).
         num_samples: Samples of each data point, S.
         restarts: Starts of each search.

@@ -1,4 +1,4 @@
-"""Spreads a search over the local devices.
+"""A search spread over the local devices.
 
 XLA runs one program's loops on one core, so a CPU's cores are used by showing them to
 JAX as devices: `jax.config.update("jax_num_cpu_devices", n)` before the first array.
@@ -67,9 +67,9 @@ def spread(
     """Split the pair axis of a search among devices, each searching its own share.
 
     Args:
-        search: maps operators, initial [R B M], start [B d] and end [B d] to arrays
+        search: Maps operators, initial [R B M], start [B d] and end [B d] to arrays
             whose first axis is the pairs'.
-        devices: where to run: devices, or the mesh of the program around the search.
+        devices: Where to run: devices, or the mesh of the program around the search.
     """
     mesh: Mesh | AbstractMesh
     if isinstance(devices, AbstractMesh):

@@ -65,7 +65,7 @@ class Model:
         check_fields(self)
         if self.density == "integral" and not _has_integrals(self.structure):
             raise ValueError(
-                "density 'integral' wants the structure Commuting(separate=True) "
+                "density 'integral' needs the structure Commuting(separate=True) "
                 f"without learned_basis; got {self.structure}."
             )
 
@@ -250,7 +250,7 @@ def _check_density(model, operators):
     count, size = operators.shape[:2]
     if model.density == "integral" and model.structure.scaling and count != size:
         raise ValueError(
-            "density 'integral' with scalings wants an operator for each scaling and "
+            "density 'integral' with scalings needs an operator for each scaling and "
             f"each turning, num_operators = latent_size; got {count} and {size}."
         )
 
@@ -308,7 +308,7 @@ def _anchors(params, batch):
 def _rows(groups, *index):
     """Pick rows of groups; what lies outside reads NaN.
 
-    A label outside the classes thus meets NaN anchors: the loss says so, where clamping
+    A label outside the classes thus gets NaN anchors: the loss shows it, where clamping
     the index would quietly use another class's.
     """
     rows = jnp.asarray(groups).at[index]

@@ -1,6 +1,6 @@
 """The prior p(z): paths from the anchors of a class to z (eqs. 7 and 12).
 
-Each function treats one example and the anchors that it meets, `N` of them. Densities
+Each function treats one example and its `N` anchors. Densities
 that are maxima leave out the constant `C_2`, which the posterior has too.
 """
 

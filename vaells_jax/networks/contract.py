@@ -1,4 +1,4 @@
-"""The contract that every network keeps, and the pair that a model is made of.
+"""The contract of a network, and the pair of networks of a model.
 
 A network is a pair of pure functions, `init(key, inputs) -> parameters` and
 `apply(parameters, inputs) -> outputs`, and hashable. A Flax Linen module is one as it
@@ -187,7 +187,7 @@ def _apply(name, network, parameters, what, values):
     if not isinstance(outputs, jax.Array):
         raise ValueError(
             f"{name} must return one array; got {type(outputs).__name__}. Of mean and "
-            "log-variance VAELLS takes the mean, a compared model both in one array."
+            "log-variance, VAELLS takes the mean, a baseline both in one array."
         )
     if str(outputs.dtype) not in PRECISIONS or outputs.shape[:1] != values.shape[:1]:
         raise ValueError(

@@ -1,6 +1,6 @@
 """The stock networks: those of the paper's Tables 2 and 5, for data of any shape.
 
-With them those of the compared models' authors, by name.
+Beside them are those of the baselines' authors, by name.
 """
 
 import dataclasses

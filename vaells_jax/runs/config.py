@@ -244,7 +244,7 @@ def with_settings(config: Any, settings: Mapping[str, Any]) -> Any:
         settings: New values by name, `{"schedule.steps": 500}`.
 
     Raises:
-        ValueError: If there is no such field, or a value is not what it wants.
+        ValueError: If there is no such field, or a value is not valid for it.
     """
     check_kind(settings=(settings, Mapping))
     groups: dict[str, dict[str, Any]] = {}

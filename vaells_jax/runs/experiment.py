@@ -1,4 +1,4 @@
-"""The record of an experiment: what is its own, beside what all runs have in common."""
+"""The record of an experiment: everything in which it differs from the others."""
 
 import dataclasses
 import pathlib
@@ -33,7 +33,7 @@ class Experiment:
         measure: Measures a trained run of any model.
         draw: Draws a trained run of any model: figures by name.
         baselines: The settings of a baseline under a preset; None where there are none.
-        without: Baselines that make no sense here, and why.
+        without: Baselines that are excluded, and why.
         compare: Draws trained runs of several models side by side.
         watch: Measures a run at each checkpoint, for `watched.jsonl`; or None.
         table: Does the rows of the paper's table; or None.

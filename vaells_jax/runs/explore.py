@@ -1,4 +1,4 @@
-"""What a run's report shows of the model itself: examples, latents, paths, samples.
+"""The interactive parts of a report: examples, latents, paths, samples.
 
 The page decodes by itself where the decoder is a stock one and small enough. Otherwise
 it is given frames that were decoded beforehand, and steps from one to the next.

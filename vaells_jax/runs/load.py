@@ -92,7 +92,7 @@ def _from_folder(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarr
     """Return the record and the arrays of a run's best or newest checkpoint."""
     record, checkpoints = read_record(path), trained_checkpoints(path)
     if record is None or checkpoints is None:
-        raise ValueError(f"{path} holds no trained run: no checkpoint that is whole.")
+        raise ValueError(f"{path} holds no trained run: it has no complete checkpoint.")
     state = checkpoints.restore(None)
     checkpoints.close()
     return record, named_arrays(state["params"])

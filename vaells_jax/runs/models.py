@@ -1,4 +1,4 @@
-"""Every model by name, and what training needs of it.
+"""Every model by name, and how to train it.
 
 A new baseline is a class in its own file and a line in `BASELINES`.
 """

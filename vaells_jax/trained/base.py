@@ -1,4 +1,4 @@
-"""A trained model as functions of whole batches, whatever the model is."""
+"""The interface of a trained model: functions of whole batches."""
 
 import abc
 import dataclasses

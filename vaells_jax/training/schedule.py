@@ -1,4 +1,4 @@
-"""What each training step does (Appendix B): pure functions of the step's number."""
+"""The phase of each training step (Appendix B): pure functions of its number."""
 
 import dataclasses
 from typing import Literal

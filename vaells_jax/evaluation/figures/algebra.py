@@ -1,4 +1,4 @@
-"""A figure of what operators are: their planes, and how they go together."""
+"""A figure of operators: their planes, and how far they commute."""
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
