@@ -121,6 +121,19 @@ def test_eigenvalues_of_a_rotation_lie_on_the_imaginary_axis():
     )
 
 
+@pytest.mark.parametrize("scale", [1e-5, 1e-4, 1e-3, 1.0, 100.0])
+def test_numbers_under_eigenvalues_do_not_overlap(scale):
+    operators = scale * np.diag([-1.37, 2.41])[None]
+    figure = figures.operator_eigenvalues(operators, title="real")
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    labels = [label for label in axes.get_xticklabels() if label.get_text()]
+    boxes = sorted((box.x0, box.x1) for box in (x.get_window_extent() for x in labels))
+    assert len(boxes) >= 3
+    ends = zip(boxes[:-1], boxes[1:], strict=True)
+    assert all(right > left for (_, left), (right, _) in ends)
+
+
 @pytest.mark.parametrize("height", [4, 40, 128])
 def test_a_channel_axis_of_one_changes_no_pixel(height):
     images = np.random.default_rng(0).uniform(size=(3, 9, height, 64))
@@ -277,7 +290,8 @@ def test_rows_of_images_and_curves_of_models():
         "VAE": (np.array([1, 2, 3]), np.array([-500.0, -95.0, -90.0])),
         "empty": (np.array([]), np.array([])),
     }
-    (axes,) = figures.compared_curves(curves, title="bound").axes
+    (axes,) = figures.compared_curves(curves, title="bound", quantity="[nats]").axes
+    assert axes.get_ylabel() == "[nats]"
     low, high = axes.get_ylim()
     assert -100 < low < -90 < high
     assert axes.get_legend().get_texts()[0].get_text() == "VAE: -90.00 at the end"

@@ -96,13 +96,17 @@ def training_curves(
 
 
 def compared_curves(
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, title: str
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    *,
+    title: str,
+    quantity: str = "",
 ) -> Figure:
     """Show one quantity of several models over their training steps.
 
     Args:
         curves: Each model's name, its logged steps and the values there.
-        title: The figure's title, with the quantity and its unit.
+        title: The figure's title.
+        quantity: Name of the values, with their unit, for the axis.
 
     Returns:
         The figure, one axes; values far below the last ones are cut off.
@@ -128,6 +132,7 @@ def compared_curves(
         room = max(high - low, 1.0)
         axes.set_ylim(low - 2.0 * room, high + 0.3 * room)
     axes.set_xlabel("training step", fontsize=LABEL_SIZE)
+    axes.set_ylabel(quantity, fontsize=LABEL_SIZE, parse_math=False)
     axes.tick_params(labelsize=TICK_SIZE)
     axes.legend(fontsize=TICK_SIZE)
     return figure
@@ -206,8 +211,10 @@ def operator_eigenvalues(
     for index, values in enumerate(np.linalg.eigvals(operators)):
         axes.scatter(values.real, values.imag, **operator_mark(index))
     plain_axes(axes)
-    axes.set_xlabel("real part: growth", fontsize=LABEL_SIZE)
-    axes.set_ylabel("imaginary part: rotation", fontsize=LABEL_SIZE)
+    # Real parts are often small, and their labels long.
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.set_xlabel("real part: growth per unit of c", fontsize=LABEL_SIZE)
+    axes.set_ylabel("imaginary part: rotation [rad per unit of c]", fontsize=LABEL_SIZE)
     if len(operators) <= 10:
         axes.legend(title="operator", fontsize=TICK_SIZE, title_fontsize=TICK_SIZE)
     return figure
