@@ -3,7 +3,9 @@
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
+from vaells_jax.baselines.base import BaselineParams
 from vaells_jax.evaluation.algebra import (
     OperatorDescription,
     as_record,
@@ -19,6 +21,7 @@ from vaells_jax.evaluation.structure import spectrum
 from vaells_jax.runs.experiment import Merits
 from vaells_jax.runs.records import MetricsLog, merit
 from vaells_jax.runs.run import Run
+from vaells_jax.trained.base import TrainedModel
 
 OPERATOR_CURVES = {
     "transport objective [nats]": "transport_objective_before",
@@ -149,4 +152,13 @@ def operator_merits(run: Run) -> Merits:
 def description(run: Run) -> OperatorDescription:
     """Describe the operators by what they do to the first data points' latents."""
     latents = run.trained.encode(run.data.inputs[:DESCRIBED])
-    return describe_operators(run.trained.params.operators, latents)
+    return describe_operators(operators_of(run.trained), latents)
+
+
+def operators_of(trained: TrainedModel) -> Float[np.ndarray, "M d d"]:
+    """Return a model's operators; none of a baseline without them."""
+    params = trained.params
+    if isinstance(params, BaselineParams):
+        learned = params.prior if isinstance(params.prior, dict) else {}
+        return np.asarray(learned.get("operators", np.empty((0, 0, 0))))
+    return np.asarray(params.operators)
