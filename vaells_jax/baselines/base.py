@@ -52,7 +52,7 @@ class Baseline(abc.ABC):
     Attributes:
         networks: Encoder, to `encoder_size(latent_size)` features, and decoder.
         latent_size: Entries of a latent.
-        likelihood: What the decoder's outputs mean.
+        likelihood: Density of the data, given the decoder's outputs.
         has_density: Whether there are log p(z) and log q(z|x), so that log p(x) is.
         networks_first: Whether the schedule's warm-up trains the networks alone, for
             what comes after it.

@@ -31,7 +31,7 @@ def draw_anchors(
 ) -> Float[Array, "num_classes per_class ..."]:
     """Choose anchors among the examples of every class: Appendix F.
 
-    Without replacement; a class of fewer examples repeats them in turn, which doubles
+    Without replacement; a class with fewer examples repeats them in turn, which doubles
     their weight in the prior.
 
     Args:
@@ -39,11 +39,11 @@ def draw_anchors(
         inputs: The training examples.
         labels: Their classes, 0 to `num_classes` - 1.
         per_class: N_a, the number of anchors of each class.
-        num_classes: The number of classes; by default the largest label and one.
-        method: "random" or "spread": the example closest to the class's mean, then
-            always the one farthest from those chosen.
-        features: Where "spread" measures distances, such as latents [n, d]; by default
-            the inputs.
+        num_classes: The number of classes; by default the largest label plus one.
+        method: "random", or "spread": the example closest to the class's mean, then
+            repeatedly the one farthest from those chosen.
+        features: Points between which "spread" measures distances, such as latents
+            [n, d]; by default the inputs.
 
     Returns:
         The anchors, a row for each class.
@@ -112,7 +112,7 @@ def batch_indices(
 ) -> Int[Array, " batch_size"]:
     """Return the examples of a step's batch, as a pure function of the step.
 
-    Epoch e goes once through a permutation of its own, drawn from fold_in(key, e),
+    Epoch e goes once through its own permutation, drawn from fold_in(key, e),
     and leaves out the examples that do not fill a last batch.
 
     Args:

@@ -23,7 +23,7 @@ class Plane(NamedTuple):
 
 
 class OperatorDescription(NamedTuple):
-    """What a dictionary of operators is.
+    """A description of a dictionary of operators.
 
     Attributes:
         norms: Frobenius norm of each.

@@ -40,7 +40,7 @@ PATHS_AT_ONCE = 40_000
 
 
 class ImportanceTerms(NamedTuple):
-    """What the estimate is made of, for each data point and sample, in nats.
+    """The terms of the estimate, for each data point and sample, in nats.
 
     Constants of the latent densities are equal and cancel, so they are left out.
     """

@@ -32,10 +32,10 @@ def log_prior(components: Float[Array, " N"]) -> Float[Array, ""]:
 
 
 def log_prior_closest(components: Float[Array, " N"]) -> Float[Array, ""]:
-    """Take the closest anchor alone, eq. 12: `log q(z|a*)`.
+    """Return the density of the closest anchor alone, eq. 12: `log q(z|a*)`.
 
-    The closest is the one with the least `zeta_4 ||.||^2 + zeta_5 ||c*||_1`, which is
-    the one of largest density.
+    The closest is the one with the smallest `zeta_4 ||.||^2 + zeta_5 ||c*||_1`, that
+    is, with the largest density.
 
     Raises:
         ValueError: If there is no anchor.

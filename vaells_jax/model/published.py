@@ -35,13 +35,13 @@ def load_published(
 
     Args:
         path: The authors' `.pt` file.
-        num_classes: The anchors are so many classes', in order; by default ten of
-            images and one of the swiss roll.
+        num_classes: Number of classes of the anchors, in order; by default ten for
+            images and one for the swiss roll.
 
     Returns:
         Float32 parameters: encoder and decoder for `convolutional_networks(d)` or for
         `dense_networks(d, size)`; operators that act from the left; anchors
-        `[C, N_a, *x]`, or None where the file has none (the circles'); the latent scale
+        `[C, N_a, *x]`, or None if the file has none (the circles'); the latent scale
         of the authors' runs, which no file holds: 10 for images, else 1.
 
     Raises:

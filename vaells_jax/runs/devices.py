@@ -25,7 +25,7 @@ CACHE_BYTES = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Resources:
-    """What a run may use, and how it looks for faults; decides no result.
+    """The devices of a run and its debugging flags, which do not affect results.
 
     Attributes:
         mesh: Devices that share each batch; None for one device.

@@ -26,7 +26,7 @@ class Experiment:
 
     Attributes:
         name: Its name.
-        summary: What it does, a sentence.
+        summary: A sentence about it.
         presets: Configurations by name, the default first. VAELLS takes part where
             they are of VAELLS.
         prepare: Loads the data of a configuration.
@@ -40,7 +40,7 @@ class Experiment:
         published: Reads published weights and the configuration that fits them; or
             None.
         networks: The program's own, where the presets say so.
-        command: What a user types to run it.
+        command: The command that a user types to run it.
     """
 
     name: str

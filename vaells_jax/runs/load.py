@@ -35,14 +35,14 @@ def load_run(
 
     Args:
         path: The folder, or the `.npz` file.
-        networks: The networks, where the run was given its own.
+        networks: The run's networks, if they are your own.
 
     Returns:
         The model of the best checkpoint by validation, or else of the newest.
 
     Raises:
-        ValueError: If there is no such run, its networks are missing or others, or its
-            numbers are of another precision than this process has.
+        ValueError: If there is no such run, its networks are missing or differ, or its
+            numbers have another precision than this process.
     """
     check_kind(path=(path, str | os.PathLike))
     if networks is not None:

@@ -57,7 +57,7 @@ BASELINES: dict[str, type[Baseline]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What training needs of a model.
+    """The parts of a model that training needs.
 
     Attributes:
         model: The static part.

@@ -124,11 +124,11 @@ def own_experiment(
     Args:
         inputs: Data points.
         labels: Their classes.
-        test: What to measure with.
+        test: Test data.
         anchors: Anchors of each class.
         networks: Encoder and decoder.
         name: Of the data.
-        command: What a user types.
+        command: The command that a user types.
     """
     inputs, labels = as_arrays("inputs", inputs, labels)  # read once, however many runs
     split = functools.partial(from_arrays, inputs, labels, test=test, name=name)

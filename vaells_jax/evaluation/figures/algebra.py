@@ -22,7 +22,7 @@ def operator_algebra(found: OperatorDescription, *, title: str) -> Figure:
     not matter.
 
     Args:
-        found: What `describe_operators` returns.
+        found: The result of `describe_operators`.
         title: The figure's title.
 
     Raises:

@@ -43,7 +43,7 @@ def embeddings(
         values: What colours the points: integers are classes, and get markers too,
             real numbers a scale.
         title: The figure's title.
-        value_name: What the values are.
+        value_name: Name of the values.
         class_names: Of the classes; numbers them from 1 by default.
 
     Returns:
