@@ -1,4 +1,4 @@
-"""Generators by an adversary, a competitor: Yang, Walters, Dehmamy and Yu (2023).
+"""An adversarial learner of generators, after Yang, Walters, Dehmamy and Yu (2023).
 
 "Generative Adversarial Symmetry Discovery" (LieGAN): transformations `expm(sum w L)`
 of random coefficients w are applied to starts, and L is learned so that a discriminator

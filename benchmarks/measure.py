@@ -1,4 +1,4 @@
-"""Time a search and judge what it finds."""
+"""Time and quality of a search."""
 
 import functools
 import os
@@ -29,11 +29,11 @@ def measure(
     """Time `run(operators, start, end) -> coefficients`, and judge what it found.
 
     Args:
-        run: a search of whole batches.
-        problems: the batch.
-        judged: objectives of the authors' algorithm for the batch's first pairs, or
+        run: A search of whole batches.
+        problems: The batch.
+        judged: Objectives of the authors' algorithm for the batch's first pairs, or
             None to compare with nothing.
-        repeats: timed calls after the first one.
+        repeats: Timed calls after the first one.
         devices: 1 keeps the arrays, and so the search, on one device; otherwise the
             search spreads itself over all of them.
     """

@@ -1,4 +1,4 @@
-"""Other people's ways of solving the same search: the yardsticks of the benchmark."""
+"""Other solvers of the same search, as yardsticks for the benchmark."""
 
 import jax
 import jax.numpy as jnp

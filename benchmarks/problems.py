@@ -21,14 +21,14 @@ class ProblemFamily:
     """How to draw problems that resemble a trained model's.
 
     Attributes:
-        name: what the family is called in the tables.
-        dim: latent size d.
-        count: number of operators M.
+        name: What the family is called in the tables.
+        dim: Latent size d.
+        count: Number of operators M.
         operator_norm: Frobenius norm of an operator.
-        path_length: median `||A(c)||_F` of the transports behind the pairs.
-        point_scale: standard deviation of a latent coordinate.
-        residual_std: standard deviation of what no transport reaches.
-        rotation: share of the antisymmetric part in an operator, 0 to 1.
+        path_length: Median `||A(c)||_F` of the transports behind the pairs.
+        point_scale: Standard deviation of a latent coordinate.
+        residual_std: Standard deviation of what no transport reaches.
+        rotation: Share of the antisymmetric part in an operator, 0 to 1.
     """
 
     name: str

@@ -3,11 +3,15 @@
 import math
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 (the backend must be chosen first)
+from vaells_jax.evaluation.figures.canvas import (
+    BLUE,
+    LABEL_SIZE,
+    new_figure,
+    plain_axes,
+    save_figure,
+)
 
 COLUMNS = (
     ("solver", "{:<20}"),
@@ -90,31 +94,25 @@ def plot_axes(rows: list[dict], path: Path):
             measured.setdefault(row["axis"], []).append(row)
     if not measured:
         return
-    figure, panels = plt.subplots(
-        1,
-        len(measured),
-        figsize=(2.6 * len(measured), 3.4),
-        squeeze=False,
-        sharey=True,
+    figure = new_figure(
+        2.4 * len(measured),
+        3.4,
+        "Cost of the local coefficient search; one thing changed at a time from "
+        "M = 4, d = 6, 1,024 pairs, all devices (devices: 16,384 pairs)",
     )
-    for panel, (axis, found) in zip(panels[0], measured.items(), strict=True):
+    panels = figure.subplots(1, len(measured), squeeze=False, sharey=True)[0]
+    for panel, (axis, found) in zip(panels, measured.items(), strict=True):
         places = [row["place"] for row in found]
-        panel.loglog(places, [1e6 / row["pairs_per_second"] for row in found], "o-")
+        costs = [1e6 / row["pairs_per_second"] for row in found]
+        panel.loglog(places, costs, "o-", color=BLUE)
+        plain_axes(panel)
         labels = [f"{place:,}" for place in places]
         panel.set_xticks(places, labels, rotation=45, ha="right")
         panel.minorticks_off()
-        panel.set_xlabel(axis)
-        panel.grid(alpha=0.3)
-    panels[0, 0].set_ylabel("microseconds a pair")
+        panel.set_xlabel(axis, fontsize=LABEL_SIZE)
+    panels[0].set_ylabel("microseconds a pair", fontsize=LABEL_SIZE)
     ticks = [t * 10**k for k in range(-1, 4) for t in (1, 2, 5)]
-    low, high = panels[0, 0].get_ylim()
-    panels[0, 0].set_yticks(ticks, [f"{t:g}" for t in ticks])
-    panels[0, 0].set_ylim(low, high)
-    figure.suptitle(
-        "Cost of the local coefficient search; one thing changed at a time from "
-        "M = 4, d = 6, 1,024 pairs, all devices (devices: 16,384 pairs)",
-        fontsize="medium",
-    )
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    low, high = panels[0].get_ylim()
+    panels[0].set_yticks(ticks, [f"{t:g}" for t in ticks])
+    panels[0].set_ylim(low, high)
+    save_figure(figure, path)

@@ -114,7 +114,7 @@ def table(values: Values) -> str:
     heads = ["", "the paper: prior, paths, classes"]
     rows = []
     for model in _models(values):
-        words = ", ".join(WORDS.get(model, ("not in it",)))
+        words = ", ".join(WORDS.get(model, ("not included",)))
         cells = (spread(row[model]) if model in row else "" for row in values.values())
         rows.append([TITLES[model], words, *cells])
     return markdown([*heads, *(COLUMNS[name] for name in values)], rows)

@@ -1,4 +1,4 @@
-"""Measure the train step of each experiment, and where its time goes.
+"""Measure the train step of each experiment, and how its time is spent.
 
     python -m benchmarks.train_step --output results/train_step.json
 

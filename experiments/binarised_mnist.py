@@ -113,7 +113,7 @@ def compare(runs: list[Run]) -> dict[str, Any]:
         rows[run.title] = np.asarray(run.trained.decode(latents))
     return {
         "test_bound": compared_curves(
-            curves, title="Bound on log p(x) of binarised test digits [nats]"
+            curves, title="Binarised test digits", quantity="bound on log p(x) [nats]"
         ),
         "prior_samples": image_rows(rows, title="Mean pixels of prior samples"),
     }

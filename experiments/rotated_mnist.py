@@ -47,11 +47,11 @@ PAPER = VaellsConfig(
     prior_search=InferenceOptions(l1_weight=1e-6, initial_range=(-2.5, 0.0)),
 )
 
-# What the paper's values lack, one by one; docs/rotated_mnist.md has the figures.
-# - With lr_net = 1e-4 and ten latent dimensions a fifth of the digits cannot be told
-#   after reconstruction alone: paths cannot keep what the decoder has lost.
-# - Network steps that hardly see the prior (1e-4) leave orbits as warm-up bent them.
-# - The operator's rate takes 500 steps to grow to where it changes anything.
+# Why the paper's values are not enough; docs/rotated_mnist.md has the figures.
+# - With lr_net = 1e-4 and ten latent dimensions a fifth of the digits are lost after
+#   reconstruction alone: paths cannot keep what the decoder has lost.
+# - Network steps that hardly see the prior (1e-4) keep the orbits of the warm-up.
+# - The operator's rate takes 500 steps to grow large enough to change anything.
 TUNED = dataclasses.replace(
     PAPER,
     preset="tuned",

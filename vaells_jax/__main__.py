@@ -1,4 +1,4 @@
-"""The command `vaells-jax`: train on data of one's own, and open a run."""
+"""The command `vaells-jax`: train on your own data, and open a run."""
 
 import json
 import pathlib
@@ -19,13 +19,13 @@ HELP = """usage: vaells-jax COMMAND ...
 
   vaells-jax train FILE.npz --workdir runs/mine
       Train on the arrays of a file: `inputs` [N, ...] and, if there are any, `labels`
-      [N], `test_inputs` and `test_labels`. Leaves configuration, checkpoints, metrics,
-      results.json and figures in the folder; run again, it goes on where it stopped.
+      [N], `test_inputs` and `test_labels`. Writes configuration, checkpoints, metrics,
+      results.json and figures to the folder; if interrupted, the same command resumes.
       `vaells-jax train FILE.npz --help` lists the flags.
 
   vaells-jax show FOLDER
-      Open a run: what it was trained on and what was measured, and samples of its
-      prior in FOLDER/samples. `vaells-jax show --help` lists the flags.
+      Open a run: print its data and results, and draw samples of its prior into
+      FOLDER/samples. `vaells-jax show --help` lists the flags.
 """
 
 
@@ -44,7 +44,10 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"vaells-jax {command}: {error}", file=sys.stderr)
         return 2
-    print(f"vaells-jax: no command {command!r}; choose train or show.", file=sys.stderr)
+    print(
+        f"vaells-jax: unknown command {command!r}; choose train or show.",
+        file=sys.stderr,
+    )
     return 2
 
 

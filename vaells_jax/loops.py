@@ -1,4 +1,4 @@
-"""First values of loops, as `jax.shard_map` wants them."""
+"""Initial values of loops, as `jax.shard_map` requires them."""
 
 from typing import Any, TypeVar
 

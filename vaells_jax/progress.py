@@ -1,4 +1,4 @@
-"""Progress bars, and lines where the output is no terminal."""
+"""Progress bars, and lines if the output is not a terminal."""
 
 import io
 import sys
@@ -32,8 +32,8 @@ def progress_bar(total: int, *, unit: str, desc: str = "", **others: Any) -> tqd
 
     Args:
         total: How many units there are.
-        unit: What is counted, "step" or "example".
-        desc: What is under way.
+        unit: Unit of the count, "step" or "example".
+        desc: Description of the work.
         others: Other arguments of `tqdm.tqdm`: `initial`, `delay`, `disable`.
     """
     if sys.stderr.isatty():

@@ -1,1 +1,1 @@
-"""What the experiments on digits share: data, measures, figures, settings."""
+"""Code shared by the experiments on digits: data, measures, figures, settings."""

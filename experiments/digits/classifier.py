@@ -1,4 +1,4 @@
-"""The classifier that tells digits apart, trained once for each working folder."""
+"""The classifier that recognises digits, trained once for each working folder."""
 
 import dataclasses
 import json
@@ -86,7 +86,7 @@ def _read(path, wanted):
         accuracy = about.pop("accuracy")
     except Exception as error:  # whatever a file of that name may be
         raise ValueError(
-            f"{path} holds no classifier; remove it to train one anew. ({error})"
+            f"{path} holds no classifier; remove it to train a new one. ({error})"
         ) from error
     if about != wanted:
         return None

@@ -1,4 +1,4 @@
-"""Digits, upright or turned: their batches and anchors."""
+"""Digits, upright or rotated: their batches and anchors."""
 
 import functools
 
@@ -46,7 +46,7 @@ def rotated(config: RunConfig) -> RunData:
         return Batch(inputs, digits.labels, anchors if num_anchors else None)
 
     def next_batch(step: int) -> Batch:
-        # Nothing meets an anchor before the warm-up is over, and baselines have none.
+        # Anchors are not used during the warm-up, and baselines have none.
         warm_up = step < config.schedule.warm_up_steps
         none = warm_up or not isinstance(config, VaellsConfig)
         return make_batch(step, 0 if none else config.data.anchors_per_class)

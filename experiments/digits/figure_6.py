@@ -52,7 +52,7 @@ def run_table(
         Without training, rows that are not trained to their end are left out.
     """
     if jax.process_count() > 1:
-        raise ValueError("--table wants a single host.")
+        raise ValueError("--table needs a single host.")
     warm = None
     if "train" in parts and config.schedule.warm_up_steps:
         warm = _warm_up(experiment, config, workdir / "warm_up", resources)
@@ -61,7 +61,7 @@ def run_table(
         folder = workdir / folder_of(row)
         resolved = row_config(config, row)
         if "train" not in parts and not _is_trained(resolved, folder):
-            print(f"{experiment.name}: {folder}/ is not trained to its end; left out.")
+            print(f"{experiment.name}: {folder}/ is not fully trained; left out.")
             continue
         merits, left = None, parts
         if "evaluate" in parts:

@@ -1,4 +1,4 @@
-"""The figures of Fig. 6's table, each with all that decides it recorded beside it."""
+"""The likelihoods of Fig. 6's table, each recorded with its settings."""
 
 import dataclasses
 import math

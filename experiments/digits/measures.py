@@ -1,4 +1,4 @@
-"""What is measured of any model of digits: reconstruction, identity, likelihood."""
+"""Measures of any model of digits: reconstruction, identity, likelihood."""
 
 import jax
 import jax.numpy as jnp

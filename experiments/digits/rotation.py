@@ -1,4 +1,4 @@
-"""How far the paths of a model of digits are rotations."""
+"""Measures of how closely the paths of a model of digits are rotations."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""What the experiments on curves in the plane share: data, measures, figures."""
+"""Code shared by the experiments on curves in the plane: data, measures, figures."""

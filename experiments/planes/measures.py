@@ -1,4 +1,4 @@
-"""How well any model of the plane's curves has learned them, and its operators."""
+"""Measures of any model of the plane's curves, and of its operators."""
 
 import functools
 from collections.abc import Callable

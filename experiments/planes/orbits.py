@@ -1,4 +1,4 @@
-"""How far the operators' orbits in the latent plane are the manifold."""
+"""Measures of how closely the operators' orbits follow the manifold."""
 
 import numpy as np
 

@@ -28,7 +28,7 @@ def test_seeds_are_gathered_and_shown_beside_the_papers_words(tmp_path):
         "|  | the paper: prior, paths, classes | own paths: error |"
     )
     assert rows[0].startswith("| VAE | no, linear, no | 0.2 (0.1 to 0.5) |")
-    assert rows[1] == "| Manifold Autoencoder | not in it | 0.25 |  | 7 |"
+    assert rows[1] == "| Manifold Autoencoder | not included | 0.25 |  | 7 |"
     titles = [axes.get_title() for axes in table_1.figure(found, "circles").axes]
     assert titles[:3] == [
         "own paths: error", "classes apart: latents", "training [s]",

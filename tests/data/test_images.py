@@ -174,7 +174,7 @@ def test_without_a_network_nothing_is_downloaded(monkeypatch):
     ("name", "near"), [("minst", "'mnist'"), ("MNIST_5K", "'mnist_5k'"), ("cifar", "")]
 )
 def test_an_unknown_name_lists_the_known_and_the_near(name, near):
-    with pytest.raises(ValueError, match="wanted one of mnist, fashion") as caught:
+    with pytest.raises(ValueError, match="must be one of mnist, fashion") as caught:
         load_images(name)
     assert near in str(caught.value)
 

@@ -121,6 +121,19 @@ def test_eigenvalues_of_a_rotation_lie_on_the_imaginary_axis():
     )
 
 
+@pytest.mark.parametrize("scale", [1e-5, 1e-4, 1e-3, 1.0, 100.0])
+def test_numbers_under_eigenvalues_do_not_overlap(scale):
+    operators = scale * np.diag([-1.37, 2.41])[None]
+    figure = figures.operator_eigenvalues(operators, title="real")
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    labels = [label for label in axes.get_xticklabels() if label.get_text()]
+    boxes = sorted((box.x0, box.x1) for box in (x.get_window_extent() for x in labels))
+    assert len(boxes) >= 3
+    ends = zip(boxes[:-1], boxes[1:], strict=True)
+    assert all(right > left for (_, left), (right, _) in ends)
+
+
 @pytest.mark.parametrize("height", [4, 40, 128])
 def test_a_channel_axis_of_one_changes_no_pixel(height):
     images = np.random.default_rng(0).uniform(size=(3, 9, height, 64))
@@ -195,22 +208,22 @@ def test_validation_curves_stand_beside_their_series_or_alone():
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("reconstruction_grid", (digits(2)[..., None, None],) * 2, "data points: got"),
+        ("reconstruction_grid", (digits(2)[..., None, None],) * 2, "data points must"),
         ("image_rows", ({"a": np.zeros((3, 4, 5, 2))},), "1, 3 or more channels"),
         ("image_rows", ({"a": np.zeros((3, 0))},), "rows must hold"),
-        ("latent_map", (np.zeros((3, 0)),), "latents: got"),
-        ("latent_map", (np.zeros((3, 4)), np.zeros(2, int)), "labels, anchors: got"),
-        ("reconstruction_grid", (digits(2), digits(3)), "inputs, outputs: got"),
+        ("latent_map", (np.zeros((3, 0)),), "latents must"),
+        ("latent_map", (np.zeros((3, 4)), np.zeros(2, int)), "labels and anchors must"),
+        ("reconstruction_grid", (digits(2), digits(3)), "inputs and outputs must"),
         ("reconstruction_grid", (digits(0), digits(0)), "N at least 1"),
-        ("posterior_sample_grids", (digits(2), digits(3, 8)), "centres, samples"),
-        ("posterior_sample_grids", (digits(2), digits(2, 7)), "samples: got 7"),
-        ("posterior_sample_grids", (digits(2), digits(2, 15)), "samples: got 15"),
-        ("operator_path_rows", (digits(1, 2, 3), np.zeros(4)), "images, coefficients"),
-        ("operator_path_rows", (digits(1, 2, 2), np.ones(2)), "none that is 0"),
-        ("training_curves", (np.arange(3), {}), "series: got no quantities"),
+        ("posterior_sample_grids", (digits(2), digits(3, 8)), "centres and samples"),
+        ("posterior_sample_grids", (digits(2), digits(2, 7)), "; got 7"),
+        ("posterior_sample_grids", (digits(2), digits(2, 15)), "; got 15"),
+        ("operator_path_rows", (digits(1, 2, 3), np.zeros(4)), "images must"),
+        ("operator_path_rows", (digits(1, 2, 2), np.ones(2)), "must include 0"),
+        ("training_curves", (np.arange(3), {}), "series must hold"),
         ("training_curves", (np.arange(3), {"a": np.zeros(4)}), "values of 'a'"),
-        ("operator_magnitudes", (np.arange(3), np.ones((4, 2))), "steps, norms"),
-        ("operator_eigenvalues", (np.ones((2, 3, 4)),), "operators: got"),
+        ("operator_magnitudes", (np.arange(3), np.ones((4, 2))), "steps and norms"),
+        ("operator_eigenvalues", (np.ones((2, 3, 4)),), "operators must"),
     ],
 )  # fmt: skip
 def test_bad_shapes_are_named(name, arguments, message):
@@ -277,7 +290,8 @@ def test_rows_of_images_and_curves_of_models():
         "VAE": (np.array([1, 2, 3]), np.array([-500.0, -95.0, -90.0])),
         "empty": (np.array([]), np.array([])),
     }
-    (axes,) = figures.compared_curves(curves, title="bound").axes
+    (axes,) = figures.compared_curves(curves, title="bound", quantity="[nats]").axes
+    assert axes.get_ylabel() == "[nats]"
     low, high = axes.get_ylim()
     assert -100 < low < -90 < high
     assert axes.get_legend().get_texts()[0].get_text() == "VAE: -90.00 at the end"

@@ -193,5 +193,5 @@ def test_samples_of_a_prior_stand_ten_in_a_row():
 def test_data_that_do_not_fit_are_named(function, unchecked):
     inputs, labels = examples((7,))
     for bad in ((inputs, labels[1:]), (inputs[:0], labels[:0])):
-        with pytest.raises(ValueError, match="inputs, labels: got"):
+        with pytest.raises(ValueError, match="inputs and labels must"):
             function(Copying((7,), ()), jax.random.key(0), *bad)

@@ -81,9 +81,9 @@ def test_paths_are_marked_where_they_start_and_end():
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("operator_orbits", (points(3), points(2, 4)), "orbits: got"),
-        ("anchor_samples", (points(3, 5), points(2)), "samples, anchors: got"),
-        ("inferred_paths", (points(3), points(4)), "paths: got"),
+        ("operator_orbits", (points(3), points(2, 4)), "orbits must"),
+        ("anchor_samples", (points(3, 5), points(2)), "samples and anchors must"),
+        ("inferred_paths", (points(3), points(4)), "paths must"),
     ],
 )
 def test_bad_shapes_are_named(name, arguments, message):
@@ -93,5 +93,5 @@ def test_bad_shapes_are_named(name, arguments, message):
 
 def test_panels_must_hold_a_point_for_each_value():
     show = inspect.unwrap(planes.embeddings)
-    with pytest.raises(ValueError, match="panels: got"):
+    with pytest.raises(ValueError, match="panels must"):
         show({"a": points(3)}, np.zeros(4), title="", value_name="")

@@ -83,7 +83,7 @@ def test_what_has_no_path_is_said_or_stays(dtype):
     np.testing.assert_array_equal(fit.coefficients, 0.0)
     with pytest.raises(ValueError, match="a plane of latents each"):
         search(1e-6)(operators[:, :5, :5], start[:, :5], end[:, :5])
-    with pytest.raises(ValueError, match='goes with solver="gauss_newton"'):
+    with pytest.raises(ValueError, match='needs solver="gauss_newton"'):
         InferenceOptions(search="planes", solver="lbfgs")
 
 

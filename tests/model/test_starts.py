@@ -72,7 +72,7 @@ def test_data_must_fill_the_latent_space():
 def test_only_dense_networks_can_start_linear():
     convolutional = {"params": {"Conv_0": {}, "Dense_0": {}}}
     params = Params(convolutional, convolutional, jnp.zeros((1, 2, 2)), None)
-    with pytest.raises(ValueError, match="wants dense networks"):
+    with pytest.raises(ValueError, match="needs dense networks"):
         linear_start(params, plane_data(), spread=1.0)
 
 

@@ -149,9 +149,9 @@ def test_a_field_that_one_of_the_models_lacks_stops_before_any_training(
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (["--table", "--seeds=2"], "--table goes without --seeds"),
+        (["--table", "--seeds=2"], "--table cannot be combined with --seeds"),
         (["--published=x.pt", "--table", "--model=vae"],
-         "--published goes without --model and --table"),
+         "--published cannot be combined with --model and --table"),
         (["--published=x.pt", "--only=train"], "not trained"),
     ],
 )  # fmt: skip
@@ -165,11 +165,11 @@ def test_flags_that_leave_no_room_for_others(line, words, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (MemoryError(), 2, "the run did not fit: out of memory"),
+        (MemoryError(), 2, "the run failed: out of memory"),
         (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: of it\nmore"), 2,
-         "the run did not fit: RESOURCE_EXHAUSTED: of it\n"),
+         "the run failed: RESOURCE_EXHAUSTED: of it\n"),
         (OSError("disk full"), 2, "swiss_roll: disk full"),
-        (KeyboardInterrupt(), 130, "goes on from the last checkpoint"),
+        (KeyboardInterrupt(), 130, "resume from the last checkpoint"),
     ],
 )  # fmt: skip
 def test_how_a_run_may_end(error, status, words, tmp_path, capsys):

@@ -17,10 +17,12 @@ import pytest
 
 from tests.runs.conftest import command
 from vaells_jax import load_run, train, transport
+from vaells_jax.baselines import manifold_autoencoder
 from vaells_jax.evaluation.algebra import describe_operators
 from vaells_jax.networks.contract import Networks
 from vaells_jax.networks.stock import ConvolutionalDecoder
 from vaells_jax.runs import explore, main, report
+from vaells_jax.runs.curves import operators_of
 from vaells_jax.runs.records import merit
 from vaells_jax.runs.run import Run
 
@@ -100,6 +102,28 @@ def baseline(tmp_path_factory):
     settings = {"schedule.steps": 6, "latent_size": 3, "evaluation.points": 0}
     train(images((3,)), workdir=folder, model="vae", settings=settings)
     return folder
+
+
+def learned(folder, model):
+    """Train a tiny baseline whose operators are learned from pairs of codes."""
+    with pytest.MonkeyPatch.context() as short:
+        for name, value in {"PAIR_BATCHES": 1, "DRAWS": 1, "STEPS": 5}.items():
+            short.setattr(manifold_autoencoder, name, value)
+        fields = {"evaluation.points": 0, "schedule.warm_up_steps": 2}
+        assert command(folder, "--model", model, **fields) == 0
+    return folder / model
+
+
+@pytest.fixture(scope="module")
+def codes(tmp_path_factory):
+    """Return the folder of a tiny Manifold Autoencoder on the swiss roll."""
+    return learned(tmp_path_factory.mktemp("codes"), "manifold_autoencoder")
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """Return the folder of operators on the swiss roll's data themselves."""
+    return learned(tmp_path_factory.mktemp("bare"), "data_operators")
 
 
 class Page(html.parser.HTMLParser):
@@ -283,6 +307,8 @@ def test_curves_are_thinned_to_means(tmp_path):
     [
         "roll",
         "baseline",
+        "codes",
+        "bare",
         pytest.param("pictures", marks=SLOW),
         pytest.param("framed", marks=SLOW),
     ],
@@ -412,7 +438,9 @@ def levels_of(model, latent):
 
 
 @in_browser
-@pytest.mark.parametrize("name", ["roll", pytest.param("pictures", marks=SLOW)])
+@pytest.mark.parametrize(
+    "name", ["roll", "codes", "bare", pytest.param("pictures", marks=SLOW)]
+)
 def test_a_slider_moves_the_picture_as_the_library_does(name, browser, request):
     folder = request.getfixturevalue(name)
     model = load_run(folder)
@@ -423,13 +451,11 @@ def test_a_slider_moves_the_picture_as_the_library_does(name, browser, request):
     assert pixels(browser, "map") != before
     assert pixels(browser, "picture") != picture
     # 30 of 100 steps along the first operator that is shown.
-    part = page.data["operators"]
-    coefficients = np.zeros(len(model.params.operators), np.float32)
+    part, operators = page.data["operators"], jnp.asarray(operators_of(model))
+    coefficients = np.zeros(len(operators), np.float32)
     coefficients[part["shown"][0]] = 0.3 * part["reach"][0]
     start = unpacked(page.data["examples"]["latents"])[0]
-    wanted = transport(
-        model.params.operators, jnp.asarray(coefficients), jnp.asarray(start)
-    )
+    wanted = transport(operators, jnp.asarray(coefficients), jnp.asarray(start))
     latent = browser.execute_script("return report.latent()")
     np.testing.assert_allclose(latent, wanted, rtol=1e-3, atol=1e-4)
     found = np.array(browser.execute_script("return report.picture()"))

@@ -1,1 +1,1 @@
-"""The compared models, a file each; VAELLS is measured beside them."""
+"""The baselines, models that VAELLS is compared with: a file each."""

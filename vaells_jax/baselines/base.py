@@ -1,4 +1,4 @@
-"""What a compared model is made of: a posterior, a prior and a likelihood.
+"""The interface of a baseline: a posterior, a prior and a likelihood.
 
 A model is a frozen record (static under `jit`) whose functions take one example;
 `elbo.py` maps them over samples and examples. A new model is a subclass that says what
@@ -47,12 +47,12 @@ class BaselineParams(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Baseline(abc.ABC):
-    """A variational autoencoder; its subclasses are the compared models.
+    """A variational autoencoder; its subclasses are the baselines.
 
     Attributes:
         networks: Encoder, to `encoder_size(latent_size)` features, and decoder.
         latent_size: Entries of a latent.
-        likelihood: What the decoder's outputs mean.
+        likelihood: Density of the data, given the decoder's outputs.
         has_density: Whether there are log p(z) and log q(z|x), so that log p(x) is.
         networks_first: Whether the schedule's warm-up trains the networks alone, for
             what comes after it.
@@ -149,7 +149,7 @@ class Baseline(abc.ABC):
         del key, inputs
 
     def prior(self, params: BaselineParams) -> Any:
-        """Prepare what `log_prior` wants, once for a whole batch."""
+        """Prepare the input of `log_prior`, once for a whole batch."""
         del params
 
     def path(

@@ -1,4 +1,4 @@
-"""The evidence lower bound of any compared model: the one place that batches."""
+"""The evidence lower bound of any baseline: the one place that batches."""
 
 from collections.abc import Callable
 from typing import NamedTuple

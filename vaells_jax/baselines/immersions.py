@@ -1,4 +1,4 @@
-"""The geometry that an immersion gives to its coordinates.
+"""The geometry that an immersion induces on its coordinates.
 
 An immersion `f(params, z)` maps coordinates in R^d to R^D, D >= d. Its metric is
 `M(z) = J^T J`, J its Jacobian: lengths of curves of coordinates are those of their

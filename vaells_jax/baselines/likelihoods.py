@@ -1,4 +1,4 @@
-"""What a decoder's outputs mean: p(x|z) of grey values or of binary pixels."""
+"""Likelihoods p(x|z) of a decoder's outputs: of grey values or of binary pixels."""
 
 import dataclasses
 import math
@@ -53,7 +53,7 @@ class Likelihood:
 
         Raises:
             ValueError: If the two differ in shape, or the data point is not finite
-                or not in [0, 1] as the Bernoulli wants it.
+                or not in [0, 1], as the Bernoulli requires.
         """
         check_outputs(outputs.shape, inputs.shape)
         self.check_support(inputs)

@@ -1,4 +1,4 @@
-"""Steps of the compared models, for the same `fit` and the same checkpoints."""
+"""Steps of the baselines, for the same `fit` and the same checkpoints."""
 
 import dataclasses
 import functools
@@ -20,7 +20,7 @@ from vaells_jax.training.step import TrainState, TrainStep
 
 @dataclasses.dataclass(frozen=True)
 class BaselineOptions:
-    """How a compared model is trained.
+    """How a baseline is trained.
 
     Attributes:
         rate: Adam's rate.

@@ -1,4 +1,4 @@
-"""Data of one's own: arrays, checked and split by key."""
+"""Your own data: arrays, checked and split by key."""
 
 import functools
 import logging
@@ -21,7 +21,7 @@ NPZ_NAMES = {
     "test_inputs": ("test_inputs", "x_test"),
     "test_labels": ("test_labels", "y_test"),
 }
-"""What the arrays of a file may be called."""
+"""Names of the arrays of a file."""
 
 _logger = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ def load_npz(path: str | os.PathLike[str]) -> tuple[Any, Any, Any]:
         `from_arrays` takes them.
 
     Raises:
-        ValueError: If it is no such file, has no inputs, or arrays of other names;
-            names what it holds.
+        ValueError: If it is not such a file, has no inputs, or arrays of other names;
+            lists what it holds.
     """
     try:
         with pathlib.Path(path).open("rb") as stream, np.load(stream) as file:
@@ -92,23 +92,23 @@ def from_arrays(
 
     Args:
         inputs: `[N, *x]` floats: vectors, or images `[N, H, W]` or `[N, H, W, C]` with
-            values in [0, 1]; or anything with a length and items, each a data point or
-            a tuple of one and its label, which are all read into memory.
+            values in [0, 1]; or any object with a length and items, each a data point
+            or a tuple of one and its label, which are all read into memory.
         labels: The class of each, integers or names; None for one class.
         key: Random key.
         test: Inputs, or a pair of inputs and labels, to test with; without it some of
-            each class are set apart.
+            each class are held out.
         validation: The same for validation.
-        test_fraction: Share of each class to set apart for the test; 0 for none.
-        validation_fraction: Share of what is left to set apart for validation.
+        test_fraction: Share of each class to hold out for the test; 0 for none.
+        validation_fraction: Share of the rest to hold out for validation.
         name: Of the set.
 
     Returns:
         The set; grey images have a channel axis. Every split has examples of every
-        class, but of those too small, which a logged warning names.
+        class, except for classes that are too small, which a logged warning names.
 
     Raises:
-        ValueError: If kind, shape or range of an array is not what is wanted, a class
+        ValueError: If kind, shape or range of an array is invalid, a class
             of the other data is not among the training examples, or there are fewer
             than three data points.
     """
@@ -152,12 +152,12 @@ def read_points(
     """Return checked data points, grey images with a channel axis, and their classes.
 
     Args:
-        name: What errors call the inputs.
+        name: Name of the inputs in errors.
         inputs: As `from_arrays` takes them.
         labels: The class of each; None for one class.
 
     Raises:
-        ValueError: If kind, shape or range is not what is wanted; names it.
+        ValueError: If kind, shape or range is invalid; names it.
     """
     points, labels = as_arrays(name, inputs, labels)
     if points.dtype.kind != "f" or points.ndim < 2 or points.ndim > 4:
@@ -185,12 +185,12 @@ def as_arrays(name: str, items: Any, labels: Any = None) -> tuple[np.ndarray, An
     """Read data points, or pairs of them with their labels, into one array.
 
     Args:
-        name: What errors call the items.
-        items: Arrays of any library, or anything with a length and items.
+        name: Name of the items in errors.
+        items: Arrays of any library, or any object with a length and items.
         labels: The class of each, if the items do not bring it.
 
     Raises:
-        ValueError: If it is no such thing, or both it and `labels` bring labels.
+        ValueError: If it is neither, or both it and `labels` hold labels.
     """
     if not hasattr(items, "__array__"):
         items, labels = _items(name, items, labels)

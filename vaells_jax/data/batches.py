@@ -31,25 +31,25 @@ def draw_anchors(
 ) -> Float[Array, "num_classes per_class ..."]:
     """Choose anchors among the examples of every class: Appendix F.
 
-    Without replacement; a class of fewer examples repeats them in turn, which doubles
+    Without replacement; a class with fewer examples repeats them in turn, which doubles
     their weight in the prior.
 
     Args:
-        key: the random key; "spread" draws nothing.
-        inputs: the training examples.
-        labels: their classes, 0 to `num_classes` - 1.
+        key: The random key; "spread" draws nothing.
+        inputs: The training examples.
+        labels: Their classes, 0 to `num_classes` - 1.
         per_class: N_a, the number of anchors of each class.
-        num_classes: the number of classes; by default the largest label and one.
-        method: "random" or "spread": the example closest to the class's mean, then
-            always the one farthest from those chosen.
-        features: where "spread" measures distances, such as latents [n, d]; by default
-            the inputs.
+        num_classes: The number of classes; by default the largest label plus one.
+        method: "random", or "spread": the example closest to the class's mean, then
+            repeatedly the one farthest from those chosen.
+        features: Points between which "spread" measures distances, such as latents
+            [n, d]; by default the inputs.
 
     Returns:
         The anchors, a row for each class.
 
     Raises:
-        ValueError: for no classes or no anchors, for a label outside the classes, for a
+        ValueError: For no classes or no anchors, for a label outside the classes, for a
             class without examples, and for values that are not finite.
     """
     check_key("key", key)
@@ -112,20 +112,20 @@ def batch_indices(
 ) -> Int[Array, " batch_size"]:
     """Return the examples of a step's batch, as a pure function of the step.
 
-    Epoch e goes once through a permutation of its own, drawn from fold_in(key, e),
+    Epoch e goes once through its own permutation, drawn from fold_in(key, e),
     and leaves out the examples that do not fill a last batch.
 
     Args:
-        key: the random key of the whole run.
-        step: the step, from 0; may be traced.
-        num_examples: the size of the training set.
-        batch_size: the number of examples in a batch.
+        key: The random key of the whole run.
+        step: The step, from 0; may be traced.
+        num_examples: The size of the training set.
+        batch_size: The number of examples in a batch.
 
     Returns:
         Distinct indices into the training set, distinct within the epoch too.
 
     Raises:
-        ValueError: for an empty batch, and for one larger than the training set.
+        ValueError: For an empty batch, and for one larger than the training set.
     """
     check_key("key", key)
     check_integers(step=step if isinstance(step, jax.Array) else np.asarray(step))
@@ -150,14 +150,14 @@ def binarise(
     (Salakhutdinov and Murray, 2008).
 
     Args:
-        key: the random key.
-        images: grey values in [0, 1].
+        key: The random key.
+        images: Grey values in [0, 1].
 
     Returns:
         Zeros and ones of the images' number type.
 
     Raises:
-        ValueError: for what is no array of numbers, or outside [0, 1].
+        ValueError: For what is no array of numbers, or outside [0, 1].
     """
     check_key("key", key)
     check_finite("images", images, unit=True)

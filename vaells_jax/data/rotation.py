@@ -18,15 +18,15 @@ def rotate_image(
     """Rotate an image about its centre, bilinearly, with zeros outside: Appendix E.
 
     Args:
-        image: one image, of grey values in [0, 1].
-        angle: the angle in radians, counter-clockwise as the image is seen with its
+        image: One image, of grey values in [0, 1].
+        angle: The angle in radians, counter-clockwise as the image is seen with its
             first row on top; may be traced.
 
     Returns:
         The rotated image, of the same size and precision.
 
     Raises:
-        ValueError: for anything but one image of two axes, and for values that are no
+        ValueError: For anything but one image of two axes, and for values that are no
             numbers, not finite or, of the image, outside [0, 1].
 
     Note:
@@ -81,8 +81,8 @@ def rotated_digits(
     """Rotate each image at random, and make anchors of its rotated copies: Appendix E.
 
     Args:
-        key: the random key of the angles.
-        images: upright images, of grey values in [0, 1].
+        key: The random key of the angles.
+        images: Upright images, of grey values in [0, 1].
         num_anchors: N_a, copies of each image at angles evenly spaced over a turn, the
             first of them upright; 0 for none.
 
@@ -91,7 +91,7 @@ def rotated_digits(
         the anchors of each.
 
     Raises:
-        ValueError: for a negative number of anchors, and for images as `rotations`.
+        ValueError: For a negative number of anchors, and for images as `rotations`.
     """
     check_key("key", key)
     check_finite("images", images, unit=True)

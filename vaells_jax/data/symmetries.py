@@ -30,7 +30,7 @@ class Symmetry(NamedTuple):
     """A group acting linearly on points, by its generators.
 
     Attributes:
-        name: What tables call it.
+        name: Name in tables.
         base: Generators on one base point.
         reach: Coefficients are drawn uniformly between -reach and reach.
         copies: Base points that move as one and make up a point.

@@ -19,11 +19,11 @@ class ManifoldSplit(NamedTuple):
     """Points of a known manifold.
 
     Attributes:
-        inputs: the lifted points that a model sees, with their noise.
-        latents: the points in the plane that were lifted, without noise.
-        positions: where each lies along its curve: the swiss roll's u in [0, 1], or
+        inputs: The lifted points that a model sees, with their noise.
+        latents: The points in the plane that were lifted, without noise.
+        positions: Where each lies along its curve: the swiss roll's u in [0, 1], or
             the angle on its circle in [0, 2 pi), in radians.
-        labels: the curve it lies on: 0 on the swiss roll; the circle, inner first.
+        labels: The curve it lies on: 0 on the swiss roll; the circle, inner first.
     """
 
     inputs: Float[Array, "n 20"]
@@ -36,11 +36,11 @@ class ManifoldDataset(NamedTuple):
     """Training and test points, and anchors, under one lift.
 
     Attributes:
-        train: the training points.
-        test: points drawn afresh.
-        anchors: lifted anchors of each curve, without noise.
-        anchor_positions: where each anchor lies along its curve.
-        lift: the matrix that maps the plane into the data space.
+        train: The training points.
+        test: Points drawn afresh.
+        anchors: Lifted anchors of each curve, without noise.
+        anchor_positions: Where each anchor lies along its curve.
+        lift: The matrix that maps the plane into the data space.
     """
 
     train: ManifoldSplit
@@ -70,7 +70,7 @@ def circle_point(
     """Return points of the concentric circles of radius 0.5 and 1: Appendix D.
 
     Args:
-        angle: the angle on the circle in radians.
+        angle: The angle on the circle in radians.
         label: 0 for the inner circle, 1 for the outer.
 
     Returns:
@@ -92,16 +92,16 @@ def swiss_roll(
     """Draw the swiss roll and lift it to 20 dimensions: Appendix C.
 
     Args:
-        key: the random key.
-        num_train: the number of training points.
-        num_test: the number of test points.
-        num_anchors: the number of anchors, evenly spaced from u = 0.1 to 0.9.
+        key: The random key.
+        num_train: The number of training points.
+        num_test: The number of test points.
+        num_anchors: The number of anchors, evenly spaced from u = 0.1 to 0.9.
 
     Returns:
         The data set, of one class.
 
     Raises:
-        ValueError: for a number below 1.
+        ValueError: If a number is below 1.
     """
     check_key("key", key)
     num_train = as_count("num_train", num_train)
@@ -134,16 +134,16 @@ def concentric_circles(
     """Draw two concentric circles and lift them to 20 dimensions: Appendix D.
 
     Args:
-        key: the random key.
-        num_train: the number of training points, every other one on each circle.
-        num_test: the number of test points.
-        num_anchors: the number of anchors of each circle, evenly spaced.
+        key: The random key.
+        num_train: The number of training points, every other one on each circle.
+        num_test: The number of test points.
+        num_anchors: The number of anchors of each circle, evenly spaced.
 
     Returns:
         The data set, of two classes.
 
     Raises:
-        ValueError: for a number below 1.
+        ValueError: If a number is below 1.
     """
     check_key("key", key)
     num_train = as_count("num_train", num_train)

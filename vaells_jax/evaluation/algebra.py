@@ -1,4 +1,4 @@
-"""What operators are, in numbers that can be read: planes, commutators, closure."""
+"""Descriptions of operators in readable numbers: planes, commutators, closure."""
 
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ class Plane(NamedTuple):
 
 
 class OperatorDescription(NamedTuple):
-    """What a dictionary of operators is.
+    """A description of a dictionary of operators.
 
     Attributes:
         norms: Frobenius norm of each.

@@ -1,4 +1,4 @@
-"""How far encoded points are a linear picture of the true ones."""
+"""A measure of how linear the map from true points to latents is."""
 
 import numpy as np
 from jaxtyping import Array, Float

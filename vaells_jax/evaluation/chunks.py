@@ -1,4 +1,4 @@
-"""Long evaluations part by part, shared among devices without a word between them."""
+"""Large batches evaluated in chunks, on one or many devices, without communication."""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A classifier of digits that judges whether decoded images keep their class."""
+"""A classifier of digits: do decoded images keep their class?"""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Disentanglement measures: how well single codes stand for single factors.
+"""Disentanglement measures: how well single codes represent single factors.
 
 Nothing here knows what a model is made of. Codes come as an array `[N, d]`, a row for
 each example, and the true factors of variation as an array `[N, K]`. Integers are the

@@ -1,4 +1,4 @@
-"""What becomes of images along a model's samples and paths: identity and variety.
+"""Measures of images along a model's samples and paths: identity and variety.
 
 Nothing here knows what a model is made of: decoded images come as arrays, a classifier
 as a function of whole batches.

@@ -38,14 +38,14 @@ DECODED_AT_ONCE = 4_000
 
 @dataclasses.dataclass(frozen=True)
 class ImportanceOptions:
-    """What is estimated, and with how many samples.
+    """The densities of the estimate, and its number of samples.
 
     Attributes:
         noise_std: gamma of the generative model. The
             trained objective's is `1 / sqrt(zeta_4)`.
         coefficient_rate: Rate of the Laplace density of c; the objective's is zeta_5.
         pixel_std: sigma; the objective's is `1 / sqrt(zeta_1)`.
-        label: "given" meets the anchors of the data point's class alone, which makes
+        label: "given" uses the anchors of the data point's class alone, which makes
             it log p(x|y); "marginal" those of all classes, equally likely: log p(x).
         num_samples: Samples of each data point, S.
         restarts: Starts of each search.
@@ -89,12 +89,12 @@ def objective_options(weights: LossWeights, **others: Any) -> ImportanceOptions:
 
 
 class ImportanceEstimate(NamedTuple):
-    """The estimate for each data point, and how far to trust it.
+    """The estimate for each data point, and its reliability.
 
     Attributes:
         log_likelihood: `log 1/S sum_s w_s`, nats; in expectation below log p(x).
-        standard_error: Of the logarithm, nats, to first order; it tells too little
-            where few samples carry the weight.
+        standard_error: Of the logarithm, nats, to first order; too small
+            if few samples carry most of the weight.
         effective_samples: `(sum w)^2 / sum w^2`, of S.
     """
 
@@ -118,8 +118,8 @@ def log_marginal_likelihood(
     Args:
         params: A trained model's parameters.
         key: Random key of samples and searches.
-        batch: Data points; labels are used where `options.label` is "given".
-        model: The static part; its networks alone matter.
+        batch: Data points; labels are used if `options.label` is "given".
+        model: The static part; only its networks are used.
         options: The generative model's numbers and the number of samples.
         on_done: Called with the number of data points done, after each part.
         mesh: Devices that share the data points; None for one device.
@@ -128,7 +128,7 @@ def log_marginal_likelihood(
         The estimate for each data point.
 
     Raises:
-        ValueError: If the batch is empty, or brings anchors of its own.
+        ValueError: If the batch is empty, or has its own anchors.
     """
     check_key("key", key)
     check_kind(model=(model, Model), options=(options, ImportanceOptions))
@@ -154,7 +154,7 @@ def _weigher(model, options):
 
 
 def summarise(log_weights: Float[np.ndarray, "B S"]) -> ImportanceEstimate:
-    """Average weights in log-space, and say how even they are."""
+    """Average weights in log-space, and measure how even they are."""
     samples = log_weights.shape[1]
     largest = np.max(log_weights, axis=1, keepdims=True)
     largest = np.where(np.isfinite(largest), largest, 0.0)

@@ -40,7 +40,7 @@ PATHS_AT_ONCE = 40_000
 
 
 class ImportanceTerms(NamedTuple):
-    """What the estimate is made of, for each data point and sample, in nats.
+    """The terms of the estimate, for each data point and sample, in nats.
 
     Constants of the latent densities are equal and cancel, so they are left out.
     """
@@ -205,14 +205,14 @@ def _estimator(model, weights, objective, closest):
 
 
 def _meet(anchors, params, batch, model):
-    """Change labels and anchors so that data points meet those that are asked for."""
+    """Change labels and anchors as `anchors` asks for them."""
     check_member("anchors", anchors, get_args(Anchors))
     model = dataclasses.replace(model, closest_anchor=anchors == "closest")
     if anchors == "all":
         if params.anchors is None or batch.anchors is not None:
             raise ValueError(
-                "anchors='all' wants anchors of classes in the parameters, none in the "
-                "batch."
+                "anchors='all' needs anchors of classes in the parameters, and none in "
+                "the batch."
             )
         pooled = params.anchors.reshape(1, -1, *params.anchors.shape[2:])
         params = params._replace(anchors=pooled)

@@ -275,8 +275,8 @@ def _checked(inputs, labels):
     classes = np.zeros(len(inputs), int) if labels is None else np.asarray(labels)
     if not len(inputs) or classes.shape != inputs.shape[:1]:
         raise ValueError(
-            f"inputs, labels: got {inputs.shape} and {classes.shape}, wanted [n, ...] "
-            "and [n] with n at least 1"
+            "inputs and labels must have shapes [n, ...] and [n], n at least 1; got "
+            f"{list(inputs.shape)} and {list(classes.shape)}."
         )
     return inputs, classes
 

@@ -1,4 +1,4 @@
-"""Where to look for the (anchor, c, z) that explain a data point.
+"""Proposals of the (anchor, c, z) that explain a data point.
 
 A proposal q(a, c, z) for importance sampling, built from the searches and a Gaussian
 picture of the posterior. Around the most probable latent z0, log p(x|z) is replaced by
@@ -86,7 +86,7 @@ def propose(
     Args:
         params: A trained model's parameters.
         key: Random key of the searches.
-        batch: Data points with their labels, whose anchors they meet.
+        batch: Data points with their labels, which select the anchors.
         model: The static part.
         generative: Numbers of the generative model.
         search: How c* is searched.

@@ -1,4 +1,4 @@
-"""Rank correlation, in which equal values are equal."""
+"""Rank correlation with ties."""
 
 import numpy as np
 from jaxtyping import Array, Float

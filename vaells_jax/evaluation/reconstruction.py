@@ -1,4 +1,4 @@
-"""How well a model reproduces data points through its posterior."""
+"""The error of data points decoded from their posterior samples."""
 
 import functools
 from collections.abc import Callable

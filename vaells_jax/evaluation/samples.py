@@ -1,4 +1,4 @@
-"""Draws (anchor, c, z) from the proposals of importance sampling, with their densities.
+"""Samples (anchor, c, z) from the importance proposals, with their densities.
 
 Each sample is drawn in one of three ways, and its density is that of the three ways
 together. The last way is the model itself, so that no weight exceeds the largest p(x|z)

@@ -1,4 +1,4 @@
-"""Learned operators against the generators that they should span."""
+"""Scores of learned operators against the generators that they should span."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""How far a latent space has taken on the structure of a known manifold.
+"""Measures of a latent space against a known manifold.
 
 Nothing here knows what a model is made of. A model comes as functions of whole batches
 (`encode`, `decode`, `sample`, `path`), a manifold as its curves: noiseless points in

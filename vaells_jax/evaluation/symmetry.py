@@ -1,4 +1,4 @@
-"""How well latents and coefficients stand for the transformations of a group."""
+"""Measures of how well latents and coefficients represent a group's action."""
 
 from collections.abc import Callable
 from typing import NamedTuple

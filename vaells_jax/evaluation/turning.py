@@ -1,4 +1,4 @@
-"""How well a model's paths turn images, as a one-parameter group of rotations would.
+"""Measures of paths that should turn images, as a group of rotations would.
 
 Nothing here knows what a model is made of. A model comes as functions of whole batches:
 `encode`, `decode`, and `path`, from latents `[n, d]` and coefficients `[T]` to

@@ -41,23 +41,23 @@ def infer_coefficients(
     `c* = argmin_c 0.5 ||end - expm(A(c)) start||^2 + l1_weight ||c||_1`.
 
     Args:
-        key: randomness of the starting coefficients.
-        operators: transport operators Psi, shape [M d d].
-        start: points to transport, shape [... d].
-        end: points to reach, shape [... d]; leading axes broadcast with those of start.
-        options: solver and its settings.
+        key: Randomness of the starting coefficients.
+        operators: Transport operators Psi, shape [M d d].
+        start: Points to transport, shape [... d].
+        end: Points to reach, shape [... d]; leading axes broadcast with those of start.
+        options: Solver and its settings.
 
     Returns:
         The best fit of every pair, with the leading axes of start and end together.
 
     Raises:
-        ValueError: if a shape disagrees with the others, or an argument is not of its
+        ValueError: If a shape disagrees with the others, or an argument is not of its
             kind.
 
     Note:
-        The fit is a constant to differentiation, as in the paper, unless
+        The fit is a constant for differentiation, as in the paper, unless
         `options.differentiable` gives its coefficients (alone) a derivative. Pairs
-        with a zero start, or with numbers that are not finite, return
+        that start at zero, or hold numbers that are not finite, return
         `converged=False`, zero coefficients and an objective that is finite (the
         largest finite number where none can be computed). The authors search with
         nonlinear conjugate gradients.
@@ -276,17 +276,17 @@ _SOLVE = {
 def _check_shapes(operators, start, end):
     shape = jnp.shape(operators)
     if len(shape) != 3 or shape[1] != shape[2] or 0 in shape:
-        raise ValueError(f"operators must have shape [M d d], got {shape}")
+        raise ValueError(f"operators must have shape [M d d]; got {shape}.")
     for name, points in (("start", start), ("end", end)):
         if jnp.ndim(points) < 1 or jnp.shape(points)[-1] != shape[-1]:
             raise ValueError(
-                f"{name} must have shape [... {shape[-1]}] as operators {shape} ask, "
-                f"got {jnp.shape(points)}"
+                f"{name} must have shape [... {shape[-1]}] for operators {shape}; "
+                f"got {jnp.shape(points)}."
             )
     try:
         jnp.broadcast_shapes(jnp.shape(start)[:-1], jnp.shape(end)[:-1])
     except ValueError as error:
         raise ValueError(
-            "the leading axes of start and end must broadcast together, got "
-            f"{jnp.shape(start)} and {jnp.shape(end)}"
+            "the leading axes of start and end must broadcast together; got "
+            f"{jnp.shape(start)} and {jnp.shape(end)}."
         ) from error

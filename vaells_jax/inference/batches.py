@@ -1,4 +1,4 @@
-"""Runs the lane iteration over a whole batch: chunks, rounds and compaction.
+"""The lane iteration over a whole batch: chunks, rounds and compaction.
 
 On a CPU the batch is cut into chunks of a few dozen lanes, small enough that the
 iteration's whole state stays in the first-level cache and that XLA compiles the loop
@@ -58,10 +58,10 @@ def search_batch(
     """Minimise every pair's objective from its start.
 
     Args:
-        problem: operators and L1 weights, with start and end of shape [B d].
-        initial: scaled coefficients to start from, shape [B M].
-        searchable: pairs worth searching, shape [B].
-        max_iterations: most trial steps of a pair.
+        problem: Operators and L1 weights, with start and end of shape [B d].
+        initial: Scaled coefficients to start from, shape [B M].
+        searchable: Pairs worth searching, shape [B].
+        max_iterations: Most trial steps of a pair.
         damping: lambda to begin with; None for one that suits any start.
 
     Returns:

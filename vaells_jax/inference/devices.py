@@ -1,4 +1,4 @@
-"""Spreads a search over the local devices, or over the cores of a single CPU.
+"""A search spread over the local devices, or over the cores of a single CPU.
 
 XLA runs one program's loops on one core. A call with arrays shares its pairs among
 threads, a core each. Inside a program there is no such way: there a CPU's cores are
@@ -106,9 +106,9 @@ def spread(
     """Split the pair axis of a search among devices, each searching its own share.
 
     Args:
-        search: maps operators, initial [R B M], start [B d] and end [B d] to arrays
+        search: Maps operators, initial [R B M], start [B d] and end [B d] to arrays
             whose first axis is the pairs'.
-        devices: where to run: devices, or the mesh of the program around the search.
+        devices: Where to run: devices, or the mesh of the program around the search.
     """
     mesh: Mesh | AbstractMesh
     if isinstance(devices, AbstractMesh):

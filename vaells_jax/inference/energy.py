@@ -41,10 +41,10 @@ class Problem(NamedTuple):
     """A set of scaled search problems, one a lane.
 
     Attributes:
-        operators: unit-norm operators, shape [M d d] (a zero operator stays zero).
-        l1_weights: weight of |u_m|, shape [M].
-        start: points to transport, shape [d W].
-        end: points to reach, shape [d W].
+        operators: Unit-norm operators, shape [M d d] (a zero operator stays zero).
+        l1_weights: Weight of |u_m|, shape [M].
+        start: Points to transport, shape [d W].
+        end: Points to reach, shape [d W].
     """
 
     operators: Array
@@ -57,7 +57,7 @@ class Jet(NamedTuple):
     """The objective at a point, its smooth part's gradient and Gauss-Newton matrix.
 
     Attributes:
-        energy: the objective with its L1 term, shape [W]; NaN outside the range of the
+        energy: The objective with its L1 term, shape [W]; NaN outside the range of the
             transport kernel.
         gradient: J^T r, shape [M W].
         normal: J^T J, shape [M M W].
@@ -86,9 +86,9 @@ def energy_jet(
     """Evaluate objective, gradient and Gauss-Newton matrix of every lane in one pass.
 
     Args:
-        problem: the scaled search problems of W lanes.
-        u: scaled coefficients, shape [M W].
-        active: lanes whose results are wanted, shape [W].
+        problem: The scaled search problems of W lanes.
+        u: Scaled coefficients, shape [M W].
+        active: Lanes whose results are wanted, shape [W].
     """
     value, J = expm_action_jet(problem.operators, u, problem.start, active)
     residual = value - problem.end
@@ -109,8 +109,8 @@ def pseudo_gradient(gradient: Array, u: Array, weights: Array) -> Array:
     that interval holds `-gradient`, and the shortest subgradient otherwise.
 
     Args:
-        gradient: gradient of the smooth part, shape [M W].
-        u: scaled coefficients, shape [M W].
+        gradient: Gradient of the smooth part, shape [M W].
+        u: Scaled coefficients, shape [M W].
         weights: L1 weights, shape [M].
     """
     w = weights[:, None]

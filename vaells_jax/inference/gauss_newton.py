@@ -59,17 +59,17 @@ class Lanes(NamedTuple):
     """State of the iteration, one column a lane.
 
     Attributes:
-        u: scaled coefficients, shape [M W].
-        energy: objective, shape [W].
-        gradient: gradient of the smooth part, shape [M W].
+        u: Scaled coefficients, shape [M W].
+        energy: Objective, shape [W].
+        gradient: Gradient of the smooth part, shape [M W].
         normal: J^T J, shape [M M W].
         secant: S but for its last correction, shape [M M W].
-        miss: vector v of the last correction `a v v^T`, shape [M W].
-        miss_scale: its factor a, shape [W].
+        miss: Vector v of the last correction `a v v^T`, shape [M W].
+        miss_scale: Its factor a, shape [W].
         damping: lambda, shape [W].
-        growth: factor for lambda at the next refusal, shape [W].
+        growth: Factor for lambda at the next refusal, shape [W].
         status: RUNNING, CONVERGED or STALLED, shape [W].
-        iterations: trial steps taken, shape [W].
+        iterations: Trial steps taken, shape [W].
     """
 
     u: Array
@@ -94,9 +94,9 @@ def start_lanes(
     """Evaluate the starts; lanes that cannot be searched are stalled at once.
 
     Args:
-        problem: the scaled search problems of W lanes.
-        u: scaled coefficients to start from, shape [M W].
-        searchable: lanes worth searching, shape [W].
+        problem: The scaled search problems of W lanes.
+        u: Scaled coefficients to start from, shape [M W].
+        searchable: Lanes worth searching, shape [W].
         damping: lambda to begin with; None for one that suits any start.
     """
     if damping is None:

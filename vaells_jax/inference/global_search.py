@@ -98,10 +98,10 @@ def global_batch(
     """Search every pair from the bank's best starts and from its own ones.
 
     Args:
-        problem: operators and L1 weights, with start and end of shape [B d].
-        initial: the paper's starts, scaled, shape [B R M].
-        searchable: pairs worth searching, shape [B].
-        max_iterations: most trial steps of one refinement.
+        problem: Operators and L1 weights, with start and end of shape [B d].
+        initial: The paper's starts, scaled, shape [B R M].
+        searchable: Pairs worth searching, shape [B].
+        max_iterations: Most trial steps of one refinement.
 
     Returns:
         Scaled coefficients [B M], objectives [B], status codes [B], iterations [B].

@@ -62,9 +62,9 @@ def attach_derivative(
 
     Args:
         coefficients: c*, shape [M].
-        operators: transport operators, shape [M d d].
-        start: point that is transported, shape [d].
-        end: point to reach, shape [d].
+        operators: Transport operators, shape [M d d].
+        start: Point that is transported, shape [d].
+        end: Point to reach, shape [d].
         l1_weight: zeta of the objective.
     """
     known = jax.lax.stop_gradient((coefficients, (operators, start, end)))

@@ -1,4 +1,4 @@
-"""jaxopt's L-BFGS on the same problems: the peer solver, and jaxopt's one owner.
+"""jaxopt's L-BFGS on the same problems, for comparison; the one owner of jaxopt.
 
 Every lane runs jaxopt's L-BFGS with its zoom line search under one `vmap`; the values
 and gradients come from the batch-last transport kernel through `custom_vmap`, and the

@@ -1,4 +1,4 @@
-"""Small symmetric systems, one a lane, made positive definite on the way."""
+"""Solves small symmetric systems, one per lane, made positive definite."""
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,9 @@ def solve_modified(matrix: Array, right: Array, floor: Array) -> Array:
     with `|D|` (at least `floor`) in place of D is positive definite.
 
     Args:
-        matrix: symmetric matrices, shape [M M W].
-        right: right-hand sides, shape [M W].
-        floor: smallest pivot, shape [W].
+        matrix: Symmetric matrices, shape [M M W].
+        right: Right-hand sides, shape [M W].
+        floor: Smallest pivot, shape [W].
     """
     if matrix.shape[0] > UNROLLED:
         return _solve_looped(matrix, right, floor)

@@ -1,4 +1,4 @@
-"""Parameters and batches that do not fit together are refused by name."""
+"""Checks that parameters and batches have compatible shapes."""
 
 from typing import Any
 

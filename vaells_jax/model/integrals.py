@@ -49,10 +49,10 @@ def log_posterior_integral(
     residual_weight: float,
     l1_weight: float,
 ) -> Float[Array, ""]:
-    """Return log q(z|x) of eq. 6, normalised, the coefficients integrated, in nats.
+    """Return the normalised log q(z|x) of eq. 6, with coefficients integrated, in nats.
 
     Args:
-        z: The point whose density is asked.
+        z: The point at which to evaluate the density.
         latent_mean: `f(x)`, or an anchor's latent for a component of the prior.
         operators: M <= d / 2: operator m turns latents 2m and 2m + 1 alone; M = d:
             operator 2k scales latents 2k and 2k + 1, and operator 2k + 1 turns them.
@@ -60,7 +60,7 @@ def log_posterior_integral(
         l1_weight: zeta_3, the rate of the coefficients (zeta_5 in the prior), positive.
 
     Returns:
-        The log-density; NaN where operators are of another kind.
+        The log-density; NaN for operators of another kind.
 
     Raises:
         ValueError: If shapes disagree, or a concrete weight is not positive.
@@ -103,7 +103,7 @@ def log_component(
     Args:
         operators: The dictionary Psi.
         start: `f(x)` or an anchor's latent.
-        z: The point whose density is asked.
+        z: The point at which to evaluate the density.
         coefficients: The inferred `c*`; an integral has no use for them.
         residual_weight: zeta_2 or zeta_4.
         l1_weight: zeta_3 or zeta_5.

@@ -53,7 +53,7 @@ def loss(
     model: Model,
     weights: LossWeights,
 ) -> tuple[Float[Array, ""], LossTerms]:
-    """Evaluate the negative ELBO of eq. 9 on a batch, one noisy estimate of it.
+    """Estimate the negative ELBO of eq. 9 on a batch.
 
     Args:
         params: Networks, operators and anchors.
@@ -63,7 +63,7 @@ def loss(
         weights: The terms' weights.
 
     Returns:
-        The loss in nats per example, additive constants left out, and its terms.
+        The loss in nats per example, without additive constants, and its terms.
 
     Raises:
         ValueError: If the batch does not fit the model or the anchors.

@@ -31,7 +31,7 @@ from vaells_jax.operators.structures import Commuting, Dense, Structure
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """What does not change while a model is trained; static under `jit`.
+    """The static part of a model, which training does not change.
 
     Attributes:
         networks: Encoder and decoder.
@@ -41,7 +41,7 @@ class Model:
         closest_anchor: Prior over the closest anchor (eq. 12) or over all (eq. 7).
         posterior_search: How paths from `f(x)` are searched; its L1 weight is zeta_q.
         prior_search: How paths from anchors are searched; its L1 weight is zeta_p.
-        structure: What the operators have in common.
+        structure: The structure of the operators.
         density: Whether latent densities are maxima or integrals over coefficients;
             integrals are for the structure `Commuting` of separate planes, whose
             operators either turn or scale.
@@ -65,7 +65,7 @@ class Model:
         check_fields(self)
         if self.density == "integral" and not _has_integrals(self.structure):
             raise ValueError(
-                "density 'integral' wants the structure Commuting(separate=True) "
+                "density 'integral' needs the structure Commuting(separate=True) "
                 f"without learned_basis; got {self.structure}."
             )
 
@@ -77,7 +77,7 @@ class Model:
 class Paths(NamedTuple):
     """Samples of a batch and the paths inferred to them; B examples, S samples.
 
-    The prior is made of the N paths that start at the anchors which count: those of
+    The prior consists of the N paths from the anchors that count: those of
     the example's class (eq. 7), or the closest of them alone (eq. 12), N = 1.
 
     Attributes:
@@ -111,7 +111,7 @@ def encode(
         model: The static part of the model.
 
     Returns:
-        Latents in the space where operators, searches, samples and densities live.
+        Latents in the space of operators, searches, samples and densities.
 
     Raises:
         ValueError: If the inputs do not fit the encoder, its latents not the operators,
@@ -273,7 +273,7 @@ def _check_density(model, operators):
     count, size = operators.shape[:2]
     if model.density == "integral" and model.structure.scaling and count != size:
         raise ValueError(
-            "density 'integral' with scalings wants an operator for each scaling and "
+            "density 'integral' with scalings needs an operator for each scaling and "
             f"each turning, num_operators = latent_size; got {count} and {size}."
         )
 
@@ -308,8 +308,8 @@ def anchor_means(
 ) -> Float[Array, "B N d"]:
     """Encode the anchors of each example: its own, or those of its class.
 
-    With `model.closest_anchor` they are constants to differentiation. Anchors and
-    labels are taken as they come (`check_arguments`).
+    With `model.closest_anchor` they are constants for differentiation. Anchors and
+    labels are not checked here (`check_arguments`).
     """
     groups, rows = _anchors(params, batch)
     if model.closest_anchor:
@@ -335,7 +335,7 @@ def _anchors(params, batch):
 def _rows(groups, *index):
     """Pick rows of groups; what lies outside reads NaN.
 
-    A label outside the classes thus meets NaN anchors: the loss says so, where clamping
+    A label outside the classes thus gets NaN anchors: the loss shows it, where clamping
     the index would quietly use another class's.
     """
     rows = jnp.asarray(groups).at[index]

@@ -34,7 +34,7 @@ def sample_posterior(
 
     Raises:
         ValueError: If shapes disagree, or the rate is not positive or the deviation
-            negative (where they are concrete numbers).
+            negative (if they are concrete numbers).
     """
     check_key("key", key)
     check_operators(operators)
@@ -64,7 +64,7 @@ def log_posterior(
     `-1/2 zeta_2 ||z - T_Psi(c*) f(x)||^2 - zeta_3 ||c*||_1`.
 
     Args:
-        z: The point whose density is asked.
+        z: The point at which to evaluate the density.
         latent_mean: `f(x)`, the start of the path.
         operators: The dictionary Psi.
         coefficients: The inferred `c*`, a constant for differentiation if it comes
@@ -79,7 +79,7 @@ def log_posterior(
         ValueError: If shapes disagree, or a concrete weight is negative or not finite.
 
     Note:
-        The half stands before the squared term, as in the authors' program; the
+        The squared term has a factor of one half, as in the authors' program; the
         paper's formula hides it in zeta_2.
     """
     check_operators(operators)

@@ -1,6 +1,6 @@
 """The prior p(z): paths from the anchors of a class to z (eqs. 7 and 12).
 
-Each function treats one example and the anchors that it meets, `N` of them. Densities
+Each function treats one example and its `N` anchors. Densities
 that are maxima leave out the constant `C_2`, which the posterior has too.
 """
 
@@ -32,10 +32,10 @@ def log_prior(components: Float[Array, " N"]) -> Float[Array, ""]:
 
 
 def log_prior_closest(components: Float[Array, " N"]) -> Float[Array, ""]:
-    """Take the closest anchor alone, eq. 12: `log q(z|a*)`.
+    """Return the density of the closest anchor alone, eq. 12: `log q(z|a*)`.
 
-    The closest is the one with the least `zeta_4 ||.||^2 + zeta_5 ||c*||_1`, which is
-    the one of largest density.
+    The closest is the one with the smallest `zeta_4 ||.||^2 + zeta_5 ||c*||_1`, that
+    is, with the largest density.
 
     Raises:
         ValueError: If there is no anchor.

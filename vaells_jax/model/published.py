@@ -1,4 +1,4 @@
-"""Reads the checkpoints that the paper's authors published; runs no code of theirs.
+"""A reader of the authors' published checkpoints, which runs none of their code.
 
 The one user of PyTorch, which is an extra of this project (`published`) and
 is imported only here. The files are pickles; PyTorch's restricted reader admits
@@ -35,13 +35,13 @@ def load_published(
 
     Args:
         path: The authors' `.pt` file.
-        num_classes: The anchors are so many classes', in order; by default ten of
-            images and one of the swiss roll.
+        num_classes: Number of classes of the anchors, in order; by default ten for
+            images and one for the swiss roll.
 
     Returns:
         Float32 parameters: encoder and decoder for `convolutional_networks(d)` or for
         `dense_networks(d, size)`; operators that act from the left; anchors
-        `[C, N_a, *x]`, or None where the file has none (the circles'); the latent scale
+        `[C, N_a, *x]`, or None if the file has none (the circles'); the latent scale
         of the authors' runs, which no file holds: 10 for images, else 1.
 
     Raises:
@@ -88,7 +88,7 @@ class _Entries:
         numbers = getattr(value, "detach", None)
         if numbers is None:
             kind = "nothing" if value is None else type(value).__name__
-            raise ValueError(f"{self.prefix}{name}: wanted a tensor, found {kind}.")
+            raise ValueError(f"{self.prefix}{name} must be a tensor; got {kind}.")
         array = np.asarray(numbers().cpu().numpy())
         fits = array.ndim == len(shape) and all(
             wanted in (None, size)
@@ -96,8 +96,8 @@ class _Entries:
         )
         if not fits or not np.all(np.isfinite(array)):
             raise ValueError(
-                f"{self.prefix}{name}: wanted finite numbers of shape "
-                f"{['any' if s is None else s for s in shape]}, found shape "
+                f"{self.prefix}{name} must be finite numbers of shape "
+                f"{['any' if s is None else s for s in shape]}; got shape "
                 f"{list(array.shape)}."
             )
         return array.astype(np.float32)
@@ -133,11 +133,11 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
             )
     except Exception as error:
         raise ValueError(
-            f"{path} is no checkpoint that can be read safely: {error}"
+            f"{path} cannot be read safely as a checkpoint: {error}"
         ) from error
     if not isinstance(entries, dict):
         raise ValueError(
-            f"{path}: wanted a dictionary, found {type(entries).__name__}."
+            f"{path} must hold a dictionary; got {type(entries).__name__}."
         )
     return entries
 
@@ -236,7 +236,7 @@ def _anchors(entries: _Entries, shape: tuple[int, ...], num_classes: int) -> Any
     points = entries.array("anchors", (None, *shape))
     if len(points) == 0 or len(points) % num_classes:
         raise ValueError(
-            f"anchors: wanted as many for each of {num_classes} classes, found "
+            f"anchors must be as many for each of {num_classes} classes; got "
             f"{len(points)}."
         )
     return jnp.asarray(points.reshape(num_classes, -1, *shape))

@@ -1,4 +1,4 @@
-"""Starts that leave less to chance than the drawn parameters.
+"""Structured initialisation: a linear encoder and decoder, and rotation generators.
 
 An operator is linear: it leaves the latent origin where it is, and its orbits turn
 about it. What latents and operators look like at first therefore decides what training
@@ -70,7 +70,7 @@ def _linear(network: PyTree, matrix: np.ndarray) -> PyTree:
     layers = network["params"]
     if set(layers) != _LAYERS:
         raise ValueError(
-            f"params: a linear start wants dense networks; got layers {sorted(layers)}."
+            f"params: a linear start needs dense networks; got layers {sorted(layers)}."
         )
     first = layers["Dense_0"]
     half = first["kernel"].shape[1] // 2

@@ -14,14 +14,14 @@ at the inferred coefficients (eqs. 10 and 11), or itself."""
 
 
 class Params(NamedTuple):
-    """Everything that training changes, and the scale that it leaves alone.
+    """Everything that training changes, and the fixed scale.
 
     Attributes:
         encoder: Parameters of `f_phi`.
         decoder: Parameters of `g_theta`.
         operators: The dictionary Psi, which acts on latents from the left; in a
             `TrainState` what the model's structure makes it of.
-        anchors: Anchor points in the data space, per class: `[C, N_a, *x]`. None where
+        anchors: Anchor points in the data space, per class: `[C, N_a, *x]`. None if
             each example brings its own (`Batch.anchors`).
         latent_scale: `s`, positive: latents are `f_phi(x) / s`, and the decoder sees
             `s z`. No step changes it.
@@ -39,7 +39,7 @@ class Batch(NamedTuple):
 
     Attributes:
         inputs: Data points `x`.
-        labels: Class of each, in `0..C-1`: only this class's anchors are met.
+        labels: Class of each, in `0..C-1`: only this class's anchors are used.
         anchors: Anchors of each example, in place of `Params.anchors`, or None.
     """
 
@@ -52,13 +52,13 @@ class Batch(NamedTuple):
 class LossWeights:
     """The paper's zetas and eta, and the factors by which training phases vary terms.
 
-    Squared terms carry a half beside their weight: `reconstruction = 1` means unit
+    Squared terms have a factor of one half: `reconstruction = 1` means unit
     pixel variance.
 
     Attributes:
         reconstruction: zeta_1, of the squared pixel errors.
-        posterior_residual: zeta_2, of the posterior's squared distances. A density of
-            what is sampled would have `1 / noise_std**2`; the paper's tables do not.
+        posterior_residual: zeta_2, of the posterior's squared distances. The density of
+            the samples would have `1 / noise_std**2`; the paper's tables do not.
         posterior_l1: zeta_3, of the posterior's coefficients: their weight in its
             density, and the inverse scale with which they are sampled.
         prior_residual: zeta_4, of the prior's squared distances.

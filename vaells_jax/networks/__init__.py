@@ -1,1 +1,1 @@
-"""Encoders and decoders: the contract, the stock networks, users' own."""
+"""Encoders and decoders: the contract, the stock networks, your own."""

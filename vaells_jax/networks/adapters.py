@@ -21,11 +21,11 @@ def from_nnx(make: Callable[[Any], Any]) -> "Adapted":
     """Take a Flax NNX module as a network.
 
     Args:
-        make: From `nnx.Rngs` to the module, which acts on a batch: a function, or the
+        make: A function from `nnx.Rngs` to the module, which acts on a batch, or the
             class itself. Networks of the same `make` share compilations.
 
     Raises:
-        ValueError: If `make` is a module, or no function.
+        ValueError: If `make` is a module, or not a function.
     """
     from flax import nnx
 
@@ -37,12 +37,13 @@ def from_equinox(make: Callable[[PRNGKeyArray], Any]) -> "Adapted":
     """Take an Equinox module as a network.
 
     Args:
-        make: From a key to the module, which acts on *one* example; the batch is mapped
-            over here. Networks of the same `make` share compilations.
+        make: A function from a key to the module, which acts on *one* example; the
+            adapter maps it over the batch. Networks of the same `make` share
+            compilations.
 
     Raises:
         ImportError: If Equinox is not installed.
-        ValueError: If `make` is a module, or no function.
+        ValueError: If `make` is a module, or not a function.
     """
     try:
         import equinox as eqx
@@ -54,7 +55,7 @@ def from_equinox(make: Callable[[PRNGKeyArray], Any]) -> "Adapted":
 
 @dataclasses.dataclass(frozen=True)
 class Adapted:
-    """A network by what makes its module; equal where that is equal.
+    """A network defined by what makes its module; equal if that is equal.
 
     Attributes:
         make: The user's.

@@ -1,4 +1,4 @@
-"""The contract that every network keeps, and the pair that a model is made of.
+"""The contract of a network, and the pair of networks of a model.
 
 A network is a pair of pure functions, `init(key, inputs) -> parameters` and
 `apply(parameters, inputs) -> outputs`, and hashable. A Flax Linen module is one as it
@@ -54,7 +54,7 @@ def init_networks(
         key: Random key.
         networks: The pair to initialise.
         inputs: Any batch of the data's shape.
-        latent_size: What the decoder takes, where the encoder gives something else.
+        latent_size: Size of the decoder's inputs, if it differs from the encoder's.
 
     Returns:
         Encoder parameters and decoder parameters.
@@ -78,9 +78,9 @@ def check_networks(
     """Return shape and type of the decoder's inputs; arguments as `init_networks`.
 
     Raises:
-        ValueError: If one of the pair is no network, has state beside its parameters or
-            draws random numbers, the encoder does not return one array `[B, d]`, or the
-            decoder not one of the inputs' shape.
+        ValueError: If one of the pair is not a network, has state beside its parameters
+            or draws random numbers, the encoder does not return one array `[B, d]`, or
+            the decoder one of the inputs' shape.
     """
     check_kind(networks=(networks, Networks))
     check_numbers(inputs=inputs)
@@ -105,7 +105,7 @@ def init_network(
     """Draw the parameters of one network.
 
     Raises:
-        ValueError: If it is no network, or has state beside its parameters.
+        ValueError: If it is not a network, or has state beside its parameters.
     """
     _check_network(name, network)
     parameters = _run(network.init, name, key, "inputs", inputs)
@@ -122,7 +122,7 @@ def apply_encoder(
     """Map data points to unscaled latent means, `f_phi(x)`.
 
     Raises:
-        ValueError: If the inputs do not fit, or it returns no array `[B, d]`.
+        ValueError: If the inputs do not fit, or it does not return an array `[B, d]`.
     """
     check_kind(networks=(networks, Networks))
     latents = _apply("encoder", networks.encoder, parameters, "inputs", inputs)
@@ -136,7 +136,7 @@ def apply_decoder(
     """Map unscaled latents to data points, `g_theta(z)`.
 
     Raises:
-        ValueError: If the latents do not fit, or it returns no array `[B, *x]`.
+        ValueError: If the latents do not fit, or it does not return an array `[B, *x]`.
     """
     check_kind(networks=(networks, Networks))
     check_numbers(latents=latents)
@@ -160,8 +160,8 @@ def check_shape(name: str, values: Array, wanted: tuple[int | None, ...]) -> Non
 def check_outputs(outputs: tuple[int, ...], inputs: tuple[int, ...]) -> None:
     """Raise a ValueError unless a decoder's outputs have the inputs' shape.
 
-    Whatever compares the two asks first, for shapes that only broadcast against each
-    other (a missing channel axis, a decoder of one feature) give a number too.
+    Called before the two are compared, because shapes that only broadcast against each
+    other (a missing channel axis, a decoder of one feature) would give a number too.
     """
     if outputs != inputs:
         raise ValueError(
@@ -171,7 +171,7 @@ def check_outputs(outputs: tuple[int, ...], inputs: tuple[int, ...]) -> None:
 
 
 def impure(name: str, what: str) -> ValueError:
-    """Explain why a network that is no function of its parameters is refused."""
+    """Explain why a network that is not a function of its parameters is refused."""
     return ValueError(
         f"{name} {what}; a network must be a function of its parameters and inputs "
         "alone. Take LayerNorm or GroupNorm for BatchNorm, and leave Dropout out or "
@@ -187,7 +187,7 @@ def _apply(name, network, parameters, what, values):
     if not isinstance(outputs, jax.Array):
         raise ValueError(
             f"{name} must return one array; got {type(outputs).__name__}. Of mean and "
-            "log-variance VAELLS takes the mean, a compared model both in one array."
+            "log-variance, VAELLS takes the mean, a baseline both in one array."
         )
     if str(outputs.dtype) not in PRECISIONS or outputs.shape[:1] != values.shape[:1]:
         raise ValueError(

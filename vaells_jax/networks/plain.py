@@ -1,4 +1,4 @@
-"""Decoders as lists of plain layers, for programs that have no JAX.
+"""Decoders as lists of plain layers, for programs without JAX.
 
 A layer is a dictionary of its `kind` and what that kind needs; layers act one after
 another on one example:

@@ -1,6 +1,6 @@
 """The stock networks: those of the paper's Tables 2 and 5, for data of any shape.
 
-With them those of the compared models' authors, by name.
+Beside them are those of the baselines' authors, by name.
 """
 
 import dataclasses
@@ -44,8 +44,8 @@ def make_networks(name: NetworkName, features: int, shape: tuple[int, ...]) -> N
             sigmoid, "logits_dense" with a dense layer over all pixels last, as the
             paper has for VampPrior; "plain" and "gated" are the hyperspherical VAE's
             and VampPrior's own, whose outputs are logits.
-        features: What the encoder gives; the decoder takes latents of any size.
-        shape: Of one data point.
+        features: Size of the encoder's outputs; the decoder takes latents of any size.
+        shape: Shape of one data point.
 
     Raises:
         ValueError: If there is no such pair, or none for this shape.
@@ -90,7 +90,7 @@ def convolutional_networks(
 ) -> Networks:
     """Return the convolutional pair of Table 5, for images in [0, 1].
 
-    As many of their layers halve and double the maps as bring the shorter side to about
+    Enough of their layers halve and double the maps to bring the shorter side to about
     8: two for the table's 28x28 images, which become 7x7 maps.
 
     Args:
@@ -115,12 +115,12 @@ def standardised(
     mean: float | tuple[float, ...] | np.ndarray,
     scale: float | tuple[float, ...] | np.ndarray,
 ) -> Networks:
-    """Put a pair between data in units of their own and numbers about 0, 1 wide.
+    """Adapt a pair to data in their own units, by mean and scale.
 
-    The encoder is given `(x - mean) / scale`, and the decoder's output `y` becomes
+    The encoder receives `(x - mean) / scale`, and the decoder's output `y` becomes
     `scale * y + mean`; losses stay in the data's units. The decoder of Table 5 keeps
-    its sigmoid and starts at the mean: one that starts at grey learns of dark images
-    that all are black, and stays there.
+    its sigmoid and starts at the mean: on dark images, one that starts at grey learns
+    to be black everywhere and stays there.
 
     Args:
         networks: The pair.

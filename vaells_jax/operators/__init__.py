@@ -1,1 +1,1 @@
-"""Transport operators and the matrix exponential that they need."""
+"""Transport operators, and the matrix exponential behind them."""

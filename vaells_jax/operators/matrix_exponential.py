@@ -76,7 +76,7 @@ def expm_action(A: Float[Array, "d d"], z: Float[Array, " d"]) -> Float[Array, "
     check_numbers(A=A, z=z)
     if A.ndim != 2 or A.shape[0] != A.shape[1] or z.shape != A.shape[:1]:
         raise ValueError(
-            "expm_action wants A of shape [d, d] and z of shape [d]; "
+            "expm_action needs A of shape [d, d] and z of shape [d]; "
             f"got A {A.shape} and z {z.shape}."
         )
     dtype = jnp.result_type(A, z)
@@ -174,7 +174,7 @@ def _product(a, b):
         # By default accelerators would round float32 inputs.
         return jnp.matmul(a, b, precision="highest")
     if b.ndim == 1:
-        # Term by term: where one matrix meets many vectors, jaxlib 0.10.2 compiles a
+        # Term by term: for one matrix and many vectors, jaxlib 0.10.2 compiles a
         # reduction that is wrong from the 32,768th number on (jax issue 39103).
         total = a[:, 0] * b[0]
         for j in range(1, a.shape[1]):

@@ -83,10 +83,10 @@ def expm_action_jet(
     Computes `f = expm(sum_m c_m Psi_m) z` (Section 2.1) and `df/dc_m` in one pass.
 
     Args:
-        operators: transport operators, shape [M d d].
-        coefficients: one coefficient vector a lane, shape [M W].
-        z: one latent point a lane, shape [d W].
-        active: lanes whose results are wanted; the others read NaN and cost nothing.
+        operators: Transport operators, shape [M d d].
+        coefficients: One coefficient vector a lane, shape [M W].
+        z: One latent point a lane, shape [d W].
+        active: Lanes whose results are wanted; the others read NaN and cost nothing.
 
     Returns:
         Value [d W] and Jacobian [M d W]; relative error at most 1e-5 in float32 (1e-12

@@ -24,8 +24,8 @@ def generator(
         The matrix `A` of `dz/dt = A z`.
 
     Raises:
-        ValueError: If the operators are not square or their number is not that of the
-            coefficients.
+        ValueError: If the operators are not square or their number differs from that of
+            the coefficients.
     """
     check_operators(operators)
     check_numbers(coefficients=coefficients)
@@ -50,7 +50,7 @@ def transport(
         z: The point to move, in the scaled latent space.
 
     Returns:
-        The point moved; NaN where the generator's norm is out of range (see
+        The moved point; NaN if the generator's norm is out of range (see
         `expm_action`).
 
     Raises:

@@ -1,1 +1,1 @@
-"""Runs: configuration, folder, training to the end, evaluation, results, loading."""
+"""Runs: configuration, folder, training, evaluation, results, loading."""

@@ -1,4 +1,4 @@
-"""The command line: a few flags, and every field of the configuration after them."""
+"""The command line: a few flags, and the fields of the configuration."""
 
 import dataclasses
 import pathlib
@@ -23,22 +23,22 @@ def _arg(metavar: str, words: str | None = None) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
-    """The flags that every command has.
+    """The flags of every command.
 
     Attributes:
-        workdir: Folder of the run (default: runs/NAME-PRESET, of other models
+        workdir: Folder of the run (default: runs/NAME-PRESET, with --model
             runs/NAME-PRESET-compared).
         seed: Random seed.
         seeds: Run N seeds, from --seed on, and report their spread.
         only: Do only these parts: train,evaluate,figures.
         dataset: Name of the data set.
-        devices: Share each batch among N devices; CPU cores count (default:
-            1, or on several hosts all there are).
-        coordinator: Where the first of several hosts listens; they share the workdir.
-        hosts: How many hosts there are.
-        host_index: Which of them this one is, from 0 on.
-        debug_nans: Where a number fails, name the line that made it.
-        compile_cache: Keep no compiled programs for the next start.
+        devices: Share each batch among N devices or CPU cores (default: 1, or on
+            several hosts all of them).
+        coordinator: Address of the first of several hosts, which share the workdir.
+        hosts: Number of hosts.
+        host_index: Index of this host, from 0.
+        debug_nans: If a number is not finite, report the line that produced it.
+        compile_cache: Do not cache compiled programs for the next start.
     """
 
     # An experiment's own flags show some of the first four.
@@ -62,7 +62,7 @@ class Flags:
         """Return the parts that `only` names, or None without it.
 
         Raises:
-            ValueError: If one is no part.
+            ValueError: If a part is unknown.
         """
         if self.only is None:
             return None
@@ -70,7 +70,7 @@ class Flags:
         for part in parts:
             if part not in PARTS:
                 raise ValueError(
-                    f"--only: {part!r} is no part; choose from {', '.join(PARTS)}."
+                    f"--only: unknown part {part!r}; choose from {', '.join(PARTS)}."
                 )
         return parts
 
@@ -97,7 +97,8 @@ def parse(
         args=rest,
         return_unknown_args=True,
         prog=command,
-        description=f"{experiment.summary} Run again, it goes on where it stopped.\n\n"
+        description=f"{experiment.summary} If interrupted, the same command "
+        "resumes it.\n\n"
         f"Any field of the configuration is a flag as well; {FIELDS} lists them:\n"
         f"  {command} --data.batch-size 64 --workdir runs/large-batches",
     )
@@ -131,7 +132,7 @@ def _own_flags(experiment: Experiment) -> type[Flags]:
         add("model", Literal[models], default, "NAME", words)
     flag = tyro.conf.FlagCreatePairsOff[bool]
     if experiment.table is not None:
-        words = "Do every row of the paper's table, all from one warm-up."
+        words = "Train every row of the paper's table, all from one warm-up."
         add("table", flag, False, "", words)
     if experiment.published is not None:
         words = "Evaluate and draw weights that the paper's authors published."

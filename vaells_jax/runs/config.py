@@ -19,7 +19,7 @@ from vaells_jax.training.schedule import Schedule
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """What is trained on.
+    """The data of a run.
 
     Attributes:
         dataset: Name of the data set, or None for the experiment's own choice.
@@ -41,7 +41,7 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """What VAELLS is made of.
+    """The parts of a VAELLS.
 
     Attributes:
         networks: "dense" is Table 2, "convolutional" Table 5, "own" networks that a
@@ -56,7 +56,7 @@ class ModelConfig:
         linear_start: Root mean square of each latent coordinate where dense networks
             start as a linear map and its inverse, or None to start them as drawn.
         skew_start: Start dense operators antisymmetric: generators of rotations.
-        structure: What the operators have in common, a name of
+        structure: Structure of the operators, a name of
             `operators.structures.STRUCTURES`.
         structure_options: The structure's own fields.
         density: Latent densities are the largest term over coefficients ("max"), or
@@ -160,7 +160,7 @@ class RunConfig:
         preset: Name of its preset.
         schedule: Length and phases.
         seed: Random seed.
-        data: What is trained on.
+        data: The data.
         log: How often the run is written down.
         evaluation: Estimates of the likelihood.
     """
@@ -244,7 +244,7 @@ def with_settings(config: Any, settings: Mapping[str, Any]) -> Any:
         settings: New values by name, `{"schedule.steps": 500}`.
 
     Raises:
-        ValueError: If there is no such field, or a value is not what it wants.
+        ValueError: If there is no such field, or a value is not valid for it.
     """
     check_kind(settings=(settings, Mapping))
     groups: dict[str, dict[str, Any]] = {}

@@ -3,7 +3,9 @@
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
+from vaells_jax.baselines.base import BaselineParams
 from vaells_jax.evaluation.algebra import (
     OperatorDescription,
     as_record,
@@ -19,16 +21,17 @@ from vaells_jax.evaluation.structure import spectrum
 from vaells_jax.runs.experiment import Merits
 from vaells_jax.runs.records import MetricsLog, merit
 from vaells_jax.runs.run import Run
+from vaells_jax.trained.base import TrainedModel
 
 OPERATOR_CURVES = {
     "transport objective [nats]": "transport_objective_before",
     "-log p(z) [nats]": "prior",
     "operator rate": "operator_rate",
-    "accepted steps": "operator_step_accepted",
+    "accepted steps [share]": "operator_step_accepted",
     "prior path length |c|": "prior_path_length",
-    "converged searches": "converged_searches",
+    "converged searches [share]": "converged_searches",
 }
-"""What operator steps log, by its title."""
+"""Quantities that operator steps log, by their titles."""
 
 
 BASELINE_CURVES = {
@@ -36,11 +39,11 @@ BASELINE_CURVES = {
     "divergence [nats]": "divergence",
     "transport objective": "transport",
 }
-"""What steps of a baseline log, by its title: those of them that it has."""
+"""Quantities that a baseline's steps may log, by their titles."""
 
 
 DESCRIBED = 500
-"""Training examples whose latents say how much energy a plane holds."""
+"""Training examples whose latents measure the energy of a plane."""
 
 DESCRIPTIONS = {
     "planes": (
@@ -55,7 +58,7 @@ DESCRIPTIONS = {
     ),
     "commutators": (
         "operator_commutators",
-        "|[A, B]| / (2 |A| |B|) of each pair: 0 where they commute",
+        "|[A, B]| / (2 |A| |B|) of each pair: 0 if they commute",
     ),
     "closure": (
         "operator_closure",
@@ -66,7 +69,7 @@ DESCRIPTIONS = {
         "RMS between two orders of two transports by half a radian, over the latents'",
     ),
 }
-"""What `results.json` has of an operator's description: name and meaning."""
+"""Parts of the operators' description in `results.json`: name and meaning."""
 
 
 def training_figures(run: Run) -> dict[str, Any]:
@@ -100,7 +103,7 @@ def training_figures(run: Run) -> dict[str, Any]:
             run.trained.params.operators, title=f"Operator eigenvalues ({run.label})"
         ),
         "operator_algebra": operator_algebra(
-            description(run), title=f"What the operators are ({run.label})"
+            description(run), title=f"Planes of the operators ({run.label})"
         ),
     }
     if not lines:
@@ -127,7 +130,7 @@ def training_figures(run: Run) -> dict[str, Any]:
 
 
 def operator_merits(run: Run) -> Merits:
-    """Describe the operators of a VAELLS: norms, eigenvalues, and what they are."""
+    """Describe the operators of a VAELLS: norms, eigenvalues, planes and brackets."""
     found = spectrum(run.trained.params.operators)
     record = as_record(description(run))
     return {
@@ -149,4 +152,13 @@ def operator_merits(run: Run) -> Merits:
 def description(run: Run) -> OperatorDescription:
     """Describe the operators by what they do to the first data points' latents."""
     latents = run.trained.encode(run.data.inputs[:DESCRIBED])
-    return describe_operators(run.trained.params.operators, latents)
+    return describe_operators(operators_of(run.trained), latents)
+
+
+def operators_of(trained: TrainedModel) -> Float[np.ndarray, "M d d"]:
+    """Return a model's operators; none of a baseline without them."""
+    params = trained.params
+    if isinstance(params, BaselineParams):
+        learned = params.prior if isinstance(params.prior, dict) else {}
+        return np.asarray(learned.get("operators", np.empty((0, 0, 0))))
+    return np.asarray(params.operators)

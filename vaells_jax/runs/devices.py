@@ -1,4 +1,4 @@
-"""The devices and hosts that a run is given by its command line."""
+"""The devices and hosts of a run, from its command line."""
 
 import contextlib
 import dataclasses
@@ -25,7 +25,7 @@ CACHE_BYTES = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Resources:
-    """What a run may use, and how it looks for faults; decides no result.
+    """The devices of a run and its debugging flags, which do not affect results.
 
     Attributes:
         mesh: Devices that share each batch; None for one device.
@@ -42,7 +42,7 @@ class Resources:
 
 
 def claim_devices(arguments: Flags) -> Resources:
-    """Find the devices that the flags ask for, and meet the other hosts.
+    """Find the devices that the flags ask for, and connect to the other hosts.
 
     Call it before JAX is first used, or its CPU cores are one device for good.
 
@@ -95,7 +95,7 @@ def keep_compiled() -> None:
         tempfile.TemporaryFile(dir=folder).close()
         _remove_oldest(folder)
     except OSError as error:
-        print(f"  compiled programs are not kept: {error}")
+        print(f"  compiled programs cannot be cached: {error}")
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     # A limit of JAX's own would read the whole folder, locked, at each program.
@@ -161,7 +161,7 @@ def _meet_hosts(arguments):
     except RuntimeError as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise ValueError(
-            f"--coordinator: {arguments.hosts} hosts did not meet at "
+            f"--coordinator: {arguments.hosts} hosts did not connect at "
             f"{arguments.coordinator} ({reason})."
         ) from error
 

@@ -1,4 +1,4 @@
-"""The record of an experiment: what is its own, beside what all runs have in common."""
+"""The record of an experiment: everything in which it differs from the others."""
 
 import dataclasses
 import pathlib
@@ -26,21 +26,21 @@ class Experiment:
 
     Attributes:
         name: Its name.
-        summary: What it does, a sentence.
+        summary: A sentence about it.
         presets: Configurations by name, the default first. VAELLS takes part where
             they are of VAELLS.
         prepare: Loads the data of a configuration.
         measure: Measures a trained run of any model.
         draw: Draws a trained run of any model: figures by name.
         baselines: The settings of a baseline under a preset; None where there are none.
-        without: Baselines that make no sense here, and why.
+        without: Baselines that are excluded, and why.
         compare: Draws trained runs of several models side by side.
         watch: Measures a run at each checkpoint, for `watched.jsonl`; or None.
         table: Does the rows of the paper's table; or None.
         published: Reads published weights and the configuration that fits them; or
             None.
         networks: The program's own, where the presets say so.
-        command: What a user types to run it.
+        command: The command that a user types to run it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a run's report shows of the model itself: examples, latents, paths, samples.
+"""The interactive parts of a report: examples, latents, paths, samples.
 
 The page decodes by itself where the decoder is a stock one and small enough. Otherwise
 it is given frames that were decoded beforehand, and steps from one to the next.
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from vaells_jax.baselines.base import Baseline
+from vaells_jax.baselines.data_operators import DataOperators
 from vaells_jax.data.batches import binarise
 from vaells_jax.evaluation.overview import (
     MAP_POINTS,
@@ -28,7 +29,9 @@ from vaells_jax.networks.plain import (
     count_products,
     plain_layers,
 )
+from vaells_jax.operators.transport import transport_path
 from vaells_jax.runs.config import BaselineConfig
+from vaells_jax.runs.curves import operators_of
 from vaells_jax.runs.run import Run
 from vaells_jax.trained.base import TrainedModel
 from vaells_jax.trained.vaells import SPREAD, TrainedVaells
@@ -245,7 +248,9 @@ def page_decoder(trained: TrainedModel) -> list[Layer] | None:
         The layers; None where the page cannot evaluate them, or not quickly enough.
     """
     model, params = trained.model, trained.params
-    layers = plain_layers(model.networks.decoder, params.decoder)
+    # Codes that are data need no decoding.
+    alone = isinstance(model, DataOperators)
+    layers = [] if alone else plain_layers(model.networks.decoder, params.decoder)
     if layers is None:
         return None
     if isinstance(trained, TrainedVaells):
@@ -257,12 +262,6 @@ def page_decoder(trained: TrainedModel) -> list[Layer] | None:
     if count_numbers(layers) + operators_of(trained).size > MOST_NUMBERS:
         return None
     return layers if count_products(layers) <= MOST_PRODUCTS else None
-
-
-def operators_of(trained: TrainedModel) -> Float[np.ndarray, "M d d"]:
-    """Return a model's operators, none of a baseline."""
-    found = getattr(trained.params, "operators", None)
-    return np.empty((0, 0, 0)) if found is None else np.asarray(found)
 
 
 def explorer(run: Run) -> dict[str, Any]:
@@ -415,6 +414,21 @@ def reaches(
     return 1.0 / np.maximum(rate, max(0.1 * rate.max(), 1e-6))
 
 
+def _sweeps(trained, sources, part, counts):
+    """Move the examples' latents along each operator that is shown, both ways."""
+    latents = jnp.asarray(sources.latents)
+    operators = jnp.asarray(operators_of(trained), latents.dtype)
+    unit = jnp.ones(1, latents.dtype)
+    move = jax.jit(jax.vmap(transport_path, (None, None, 0, None)))
+    sweep = jnp.linspace(-1.0, 1.0, counts.sweep, dtype=latents.dtype)
+    return np.stack(
+        [
+            move(operators[m : m + 1], unit, latents, reach * sweep)
+            for m, reach in zip(part["shown"], part["reach"], strict=True)
+        ]
+    )
+
+
 def _path_part(trained, sources, counts):
     """Return the paths between all pairs of examples: coefficients, or latents."""
     pairs = sources.pairs
@@ -508,17 +522,7 @@ def _frame_parts(run, sources, view, found, plane, counts):
         parts["paths"] = frames(trained.join(starts, ends, times))
     parts["samples"] = frames(samples)
     if "operators" in found:
-        part = found["operators"]
-        parts["sweeps"] = frames(
-            np.stack(
-                [
-                    trained.path(
-                        sources.inputs, m, np.linspace(-reach, reach, counts.sweep)
-                    )
-                    for m, reach in zip(part["shown"], part["reach"], strict=True)
-                ]
-            )
-        )
+        parts["sweeps"] = frames(_sweeps(trained, sources, found["operators"], counts))
     return {
         "paths": paths,
         "samples": {"count": counts.samples, "spreads": spreads},

@@ -35,14 +35,14 @@ def load_run(
 
     Args:
         path: The folder, or the `.npz` file.
-        networks: The networks, where the run was given its own.
+        networks: The run's networks, if they are your own.
 
     Returns:
         The model of the best checkpoint by validation, or else of the newest.
 
     Raises:
-        ValueError: If there is no such run, its networks are missing or others, or its
-            numbers are of another precision than this process has.
+        ValueError: If there is no such run, its networks are missing or differ, or its
+            numbers have another precision than this process.
     """
     check_kind(path=(path, str | os.PathLike))
     if networks is not None:
@@ -92,7 +92,7 @@ def _from_folder(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarr
     """Return the record and the arrays of a run's best or newest checkpoint."""
     record, checkpoints = read_record(path), trained_checkpoints(path)
     if record is None or checkpoints is None:
-        raise ValueError(f"{path} holds no trained run: no checkpoint that is whole.")
+        raise ValueError(f"{path} holds no trained run: it has no complete checkpoint.")
     state = checkpoints.restore(None)
     checkpoints.close()
     return record, named_arrays(state["params"])

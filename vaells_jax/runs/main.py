@@ -1,4 +1,4 @@
-"""The driver of every command: which models, which seeds, which parts."""
+"""The driver of every command: models, seeds and parts."""
 
 import dataclasses
 import hashlib
@@ -41,10 +41,13 @@ def main(experiment: Experiment, argv: list[str] | None = None) -> int:
         return 2
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         reason = (str(error).splitlines() or ["out of memory"])[0]
-        print(f"{experiment.name}: the run did not fit: {reason}", file=sys.stderr)
+        print(
+            f"{experiment.name}: the run failed: {reason}",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
-        print("\nStopped. The same command goes on from the last checkpoint.")
+        print("\nStopped. Run the same command to resume from the last checkpoint.")
         return 130
     return 0
 
@@ -90,7 +93,7 @@ def run_command(
     for seed in range(preset.seed, preset.seed + (seeds or 1)):
         folder = root if seeds is None else root / f"seed-{seed}"
         seeded = dataclasses.replace(preset, seed=seed)
-        configs = {  # all before the first training: a wrong field is told at once
+        configs = {  # all before the first training: a wrong field fails at once
             model: configure(_settings(experiment, model, seeded), rest, command)
             for model in models
         }
@@ -230,7 +233,7 @@ def _settings(experiment, model, preset):
 
 
 def _check_alone(flags, name):
-    """Raise a ValueError where flags are given that another leaves no room for."""
+    """Raise a ValueError if a flag is combined with one that excludes it."""
     others = {
         "--seeds": flags.seeds is not None,
         "--model": flags.model != "vaells",
@@ -238,4 +241,4 @@ def _check_alone(flags, name):
     }
     clash = [other for other, given in others.items() if given]
     if clash:
-        raise ValueError(f"{name} goes without {' and '.join(clash)}.")
+        raise ValueError(f"{name} cannot be combined with {' and '.join(clash)}.")

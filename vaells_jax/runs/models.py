@@ -1,4 +1,4 @@
-"""Every model by name, and what training needs of it.
+"""Every model by name, and how to train it.
 
 A new baseline is a class in its own file and a line in `BASELINES`.
 """
@@ -63,7 +63,7 @@ BASELINES: dict[str, type[Baseline]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What training needs of a model.
+    """The parts of a model that training needs.
 
     Attributes:
         model: The static part.

@@ -1,4 +1,4 @@
-"""Data of one's own: an experiment made of arrays, with defaults from their size."""
+"""Your own data: an experiment made of arrays, with defaults from their size."""
 
 import dataclasses
 import functools
@@ -69,18 +69,18 @@ def train(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
 ) -> TrainedModel:
-    """Train on data of one's own; go on where a run in the folder stopped.
+    """Train on your own data; resume if the folder holds a stopped run.
 
-    Leaves configuration, checkpoints, metrics, `results.json` and figures there.
+    Writes configuration, checkpoints, metrics, `results.json` and figures there.
 
     Args:
         inputs: Data points `[N, *x]`: vectors, or images with values in [0, 1]; or
-            anything with a length and items, which are data points or pairs with their
-            labels.
+            any object with a length and items, each a data point or a pair with its
+            label.
         labels: The class of each, integers or names; None for data of one class.
         workdir: The run's folder.
         test: Inputs, or inputs and labels, to measure with; without it a tenth of the
-            data is set apart.
+            data is held out.
         anchors: `[C, N_a, *x]` for C classes; without it examples spread over each
             class.
         networks: Encoder and decoder; without it the paper's, dense for vectors and
@@ -93,7 +93,7 @@ def train(
         The model of the best checkpoint by validation.
 
     Raises:
-        ValueError: If data, networks or settings are not what is wanted; names them.
+        ValueError: If data, networks or settings are invalid; names them.
         NonFiniteLossError: If a step fails; `failed/` in the folder shows it.
     """
     check_kind(workdir=(workdir, str | os.PathLike))
@@ -119,16 +119,16 @@ def own_experiment(
     name: str = "own data",
     command: str = "vaells-jax train FILE.npz",
 ) -> Experiment:
-    """Describe the training on data of one's own; arguments as `train`.
+    """Describe the training on your own data; arguments as `train`.
 
     Args:
         inputs: Data points.
         labels: Their classes.
-        test: What to measure with.
+        test: Test data.
         anchors: Anchors of each class.
         networks: Encoder and decoder.
         name: Of the data.
-        command: What a user types.
+        command: The command that a user types.
     """
     inputs, labels = as_arrays("inputs", inputs, labels)  # read once, however many runs
     split = functools.partial(from_arrays, inputs, labels, test=test, name=name)
@@ -207,14 +207,16 @@ def default_config(
 
 
 def baseline_settings(model: str, preset: RunConfig) -> BaselineConfig:
-    """Return a baseline's settings for data of one's own, latents as large.
+    """Return a baseline's settings for your own data, with latents of the same size.
 
     Raises:
         ValueError: If the networks are the program's own, which are VAELLS's.
     """
     assert isinstance(preset, VaellsConfig)
     if preset.model.networks == "own":
-        raise ValueError(f"model: own networks are for vaells; got {model!r}.")
+        raise ValueError(
+            f"model must be vaells with networks of your own; got {model!r}."
+        )
     steps, size = preset.schedule.steps, preset.model.latent_size
     options: dict[str, int | float | str] = {}
     if model == "manifold_autoencoder":

@@ -1,4 +1,4 @@
-"""Files that a run leaves behind, each whole or absent."""
+"""Files that a run writes, each whole or absent."""
 
 import json
 import math

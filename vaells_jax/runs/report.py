@@ -15,7 +15,12 @@ import numpy as np
 
 from vaells_jax.evaluation.algebra import OperatorDescription
 from vaells_jax.evaluation.figures.latent_map import CLASS_COLOURS
-from vaells_jax.runs.curves import BASELINE_CURVES, OPERATOR_CURVES, description
+from vaells_jax.runs.curves import (
+    BASELINE_CURVES,
+    OPERATOR_CURVES,
+    description,
+    operators_of,
+)
 from vaells_jax.runs.explore import explorer, packed
 from vaells_jax.runs.folder import make_record
 from vaells_jax.runs.records import MetricsLog, as_json, write_whole
@@ -68,7 +73,7 @@ def page(run: Run, results: Mapping[str, Any]) -> str:
     data["warm_up"] = run.config.schedule.warm_up_steps
     data |= explorer(run)
     described = "<p>This model has no operators.</p>"
-    if run.is_vaells:
+    if len(operators_of(run.trained)):
         described = operator_tables(description(run))
     return fill(
         (_PARTS / "report.html").read_text(encoding="utf-8"),

@@ -1,1 +1,1 @@
-"""Trained models as values: encode, decode, sample, move, weigh, export."""
+"""Trained models: encode, decode, sample, move, compute likelihoods, export."""

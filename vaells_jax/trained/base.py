@@ -1,4 +1,4 @@
-"""A trained model as functions of whole batches, whatever the model is."""
+"""The interface of a trained model: functions of whole batches."""
 
 import abc
 import dataclasses
@@ -22,11 +22,11 @@ Points = Float[Array | np.ndarray, "n ..."]
 Latents = Float[Array | np.ndarray, "P d"]
 
 FEW_SAMPLES = 10
-"""Effective samples below which an estimate of log p(x) is worth little."""
+"""Effective samples below which an estimate of log p(x) is unreliable."""
 
 
 class Interpolation(NamedTuple):
-    """Paths between pairs of data points, and how near they come to their goals.
+    """Paths between pairs of data points, and how close they come to their goals.
 
     Attributes:
         latents: The paths, from the first points' latents on.
@@ -43,8 +43,8 @@ class Interpolation(NamedTuple):
 class TrainedModel(abc.ABC):
     """A trained model; its subclasses are VAELLS and the baselines.
 
-    What encodes, samples or moves points returns latents; `decode` turns any latents
-    into data.
+    Methods that encode, sample or move points return latents; `decode` turns any
+    latents into data.
 
     Attributes:
         model: The static part.
@@ -79,7 +79,7 @@ class TrainedModel(abc.ABC):
     def sample_prior(
         self, key: PRNGKeyArray, count: int, label: int | None = None
     ) -> Float[Array, "n d"]:
-        """Draw latents from p(z), or of one class where the prior knows classes."""
+        """Draw latents from p(z), or of one class if the prior has classes."""
 
     @abc.abstractmethod
     def join(
@@ -130,8 +130,8 @@ class TrainedModel(abc.ABC):
             steps: Points of each path, both ends included.
 
         Raises:
-            ValueError: If there are not as many last points as first, or fewer steps
-                than 2.
+            ValueError: If the numbers of first and last points differ, or there are
+                fewer steps than 2.
         """
         steps = as_count("steps", steps, 2)
         check_examples("first", first)
@@ -167,7 +167,7 @@ class TrainedModel(abc.ABC):
 
 
 def check_pairs(starts: Any, ends: Any, size: int | None = None) -> None:
-    """Raise a ValueError unless starts and ends are as many latents, `[P, d]` each.
+    """Raise a ValueError unless starts and ends are both latents `[P, d]`.
 
     Args:
         starts: Latents.
@@ -195,7 +195,7 @@ def check_times(times: Any, name: str = "times") -> np.ndarray | Array:
 
 
 def named_arrays(params: Any) -> dict[str, np.ndarray]:
-    """Return a model's arrays by their places, `decoder/params/Dense_0/bias`.
+    """Return a model's arrays by their paths, `decoder/params/Dense_0/bias`.
 
     Args:
         params: A NamedTuple, or a dictionary of its fields.
@@ -207,7 +207,7 @@ def named_arrays(params: Any) -> dict[str, np.ndarray]:
 
 
 def from_named_arrays(kind: type, arrays: Mapping[str, np.ndarray]) -> Any:
-    """Put a model's parameters together again from `named_arrays`."""
+    """Rebuild a model's parameters from `named_arrays`."""
     fields = unflatten_dict(dict(arrays), sep="/")
     missing = {name: None for name in kind._fields if name not in fields}  # type: ignore[attr-defined]
     return kind(**jax.tree.map(jnp.asarray, fields), **missing)

@@ -53,7 +53,7 @@ class TrainedVaells(TrainedModel):
         rate_factor: Factor on zeta_3 in posterior samples, below 1 for wide ones.
         noise_factor: Factor on the noise of posterior samples.
         coefficient_scale: Laplace scale of each operator in prior samples, `[M]`;
-            `1 / zeta_3` where it is None.
+            `1 / zeta_3` if it is None.
     """
 
     model: Model
@@ -141,7 +141,7 @@ class TrainedVaells(TrainedModel):
         *,
         operator: int | None = None,
     ) -> tuple[Float[Array, "P M"], Float[Array, "P d"]]:
-        """Find the best coefficients of pairs of latents anywhere, by a global search.
+        """Find the best coefficients of pairs of latents by a global search.
 
         Args:
             starts: Where paths start.
@@ -149,7 +149,7 @@ class TrainedVaells(TrainedModel):
             operator: The one operator to use, or None for all.
 
         Returns:
-            Coefficients and where they lead.
+            Coefficients, and the latents that they lead to.
         """
         operators = self.params.operators
         check_pairs(starts, ends, operators.shape[-1])
@@ -219,7 +219,7 @@ class TrainedVaells(TrainedModel):
     ) -> Float[np.ndarray, " n"]:
         """Estimate each data point's likelihood as the paper does, in nats.
 
-        A surrogate that compares runs of this model and nothing else; for log p(x) see
+        A surrogate, comparable only between runs of this model; for log p(x) see
         `log_marginal_likelihood`.
 
         Args:
@@ -257,10 +257,10 @@ class TrainedVaells(TrainedModel):
 
         Args:
             inputs: Data points.
-            labels: Their classes, for log p(x | label) where `options` ask for it.
+            labels: Their classes, for log p(x | label) if `options` ask for it.
             num_samples: Importance samples of each.
             key: Random key; None for one that is always the same.
-            options: Other densities than the objective's; they bring their own number
+            options: Other densities than the objective's; they include the number
                 of samples.
             on_done: Called with the number of data points done, after each part.
             mesh: Devices that share the data points; None for one device.

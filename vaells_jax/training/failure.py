@@ -1,4 +1,4 @@
-"""What is left to look at when a loss or a gradient is not a number.
+"""Diagnostics of training steps with a loss or gradient that is not finite.
 
 A run is a function of its key, its first state and its batches, so that the state
 before the step that failed is found by going there again from the last one kept.

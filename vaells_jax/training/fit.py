@@ -45,11 +45,11 @@ def fit(
     """Train from the state's step to the schedule's end.
 
     The trajectory is a function of `key`, the state and `next_batch` alone: stopping
-    and going on from a saved state changes nothing.
+    and resuming from a saved state changes nothing.
 
     Args:
         key: The run's key; step n draws from `fold_in(key, n)`.
-        state: Where to start; its buffers are donated.
+        state: The state to start from; its buffers are donated.
         next_batch: The batch of a step, a pure function of its number; on several
             hosts each computes the whole batch and keeps its devices' share.
         schedule: Length and phases.
@@ -61,14 +61,14 @@ def fit(
         after_warm_up: Changes the state once the warm-up is over (`choose_scale`).
         on_step: Called with step (from 1), phase, metrics as NumPy values, and the
             newest state, which may be a step further: copy what should outlive the
-            call, for the next step takes its buffers. If it returns something true,
-            the run stops after the step that is under way, saved like its end; it
-            goes on from there as if it had not stopped.
+            call, because the next step reuses its buffers. If it returns a true value,
+            the run stops after the current step and is saved; it can be resumed from
+            there exactly.
         save: Called every `save_every` steps and at the end, after `on_step` has seen
             all steps up to the state's.
         save_every: Steps between saves.
         mesh: Devices that share each batch, see `sharding.py`; None for one device.
-        debug_nans: Where a step fails, look for the operation that did it.
+        debug_nans: If a step fails, find the operation that caused it.
 
     Returns:
         The trained state; on a mesh it is replicated.

@@ -37,14 +37,14 @@ class OptimizerOptions:
 
     Attributes:
         network_rate: Adam's rate for the networks (lr_net).
-        ramp_steps: First Adam steps over which `network_rate` rises from zero. Rates
-            of 1e-3 otherwise end, with most seeds, in a decoder that is constant.
+        ramp_steps: First Adam steps over which `network_rate` rises from zero. Without
+            it, rates of 1e-3 end with a constant decoder for most seeds.
         rate_after_warm_up: Factor on `network_rate` once a warm-up is over.
         beta1: Adam's decay of the first moment.
         beta2: Adam's decay of the second moment.
         anchor_rate: Rate of the anchors' plain gradient steps (lr_anchor).
-        operator_rate: Rate that the operators' steps start with (lr_Psi).
-        max_operator_rate: The most that accepted steps may raise it to.
+        operator_rate: Initial rate of the operators' steps (lr_Psi).
+        max_operator_rate: Upper limit of the operators' rate.
     """
 
     network_rate: float = 1e-4
@@ -72,7 +72,7 @@ class OptimizerOptions:
 
 
 class AcceptRejectState(NamedTuple):
-    """State of the operators' step: its rate, and what the last test said.
+    """State of the operators' step: its rate, and the result of the last test.
 
     Attributes:
         rate: The current rate.
@@ -90,7 +90,7 @@ class AcceptRejectState(NamedTuple):
 def accept_reject_descent(
     initial_rate: float, max_rate: float, *, adaptation: float = 0.99
 ) -> optax.GradientTransformationExtraArgs:
-    """Descend by gradient steps that are taken only where they pay (Appendix B).
+    """Descend by gradient steps that are taken only if they pay off (Appendix B).
 
     A step `-rate * gradient` is accepted if it lowers the objective, and the rate is
     then divided by `adaptation` up to `max_rate`; else nothing moves and the rate is
@@ -102,7 +102,7 @@ def accept_reject_descent(
         adaptation: Factor of both adjustments, in (0, 1).
 
     Returns:
-        A transformation whose update wants `objective=`, a function of the parameters
+        A transformation whose update needs `objective=`, a function of the parameters
         that it is given, evaluated before and after on the same samples.
     """
 
@@ -148,7 +148,7 @@ def make_optimizer(
         anchors: Moves the anchors, in place of plain gradient steps.
 
     Returns:
-        The transformation; in phases that move the operators its update wants
+        The transformation; in phases that move the operators its update needs
         `objective=` (see `accept_reject_descent`).
     """
     for name, given in (("network_transform", networks), ("anchor_transform", anchors)):
@@ -190,7 +190,7 @@ def with_ramp(schedule: optax.Schedule, ramp_steps: int) -> optax.Schedule:
 
 
 def check_rates(options: Any) -> None:
-    """Raise a ValueError unless all numbers of an optimiser's options can be meant.
+    """Raise a ValueError unless all numbers of an optimiser's options are valid.
 
     Args:
         options: A dataclass of numbers and switches, `beta1` and `beta2` among them;
@@ -210,7 +210,7 @@ def operator_step_state(opt_state: Any) -> AcceptRejectState:
 
 
 def is_active(phase: Phase) -> tuple[bool, ...]:
-    """Say of each field of `Params`, in order, whether a phase moves it."""
+    """Return for each field of `Params`, in order, whether a phase moves it."""
     return tuple(label in _ACTIVE[phase] for label in PARAM_LABELS)
 
 

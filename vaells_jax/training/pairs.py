@@ -32,17 +32,17 @@ from vaells_jax.training.optimizers import AcceptRejectState, accept_reject_desc
 
 @dataclasses.dataclass(frozen=True)
 class PairOptions:
-    """How operators are learned from pairs of points.
+    """Settings of `fit_operators`.
 
     Attributes:
         steps: Steps on the operators.
-        batch_size: Pairs of a step, drawn anew; all where there are no more.
+        batch_size: Pairs of a step, drawn anew; all if there are no more.
         l1_weight: zeta, of the coefficients' absolute values.
         norm_weight: gamma, of the operators' squared Frobenius norms.
         operator_std: Deviation of the operators' first entries.
-        rate: Rate that the operators' steps start with.
-        max_rate: The most that accepted steps may raise it to.
-        restarts: Starts of each search, of which the best result counts.
+        rate: Initial rate of the operators' steps.
+        max_rate: Upper limit of the rate.
+        restarts: Starts of each search; the best result is kept.
     """
 
     steps: int = 500
@@ -77,7 +77,7 @@ class PairOptions:
 
 
 class PairFit(NamedTuple):
-    """Operators that were learned from pairs, and the course of the descent.
+    """Operators learned from pairs, and the course of the descent.
 
     Attributes:
         operators: The dictionary Psi.
@@ -106,7 +106,7 @@ def pair_objective(
     *,
     norm_weight: float,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Evaluate the part of eq. 2 in which Psi stands, coefficients held.
+    """Evaluate the part of eq. 2 that depends on Psi, with fixed coefficients.
 
     Returns:
         `mean 1/2 ||end - transport(start)||^2 + gamma/2 sum_m ||Psi_m||_F^2`, and its
@@ -128,11 +128,11 @@ def fit_operators(
 ) -> PairFit:
     """Learn transport operators from pairs of points of one manifold, eq. 2.
 
-    The points may be anything of one size: points of a plane, patches of images,
-    latents of any encoder. There are local optima, in the plane above all: of several
-    keys' dictionaries that with the least objective is the best. A step is taken only
-    where it lowers the objective of its pairs, see `accept_reject_descent`. A bar with
-    the time left appears after a few seconds.
+    The points may be vectors of any one size: points of a plane, patches of images,
+    latents of any encoder. There are local optima, especially in the plane: try several
+    keys and keep the dictionary with the lowest objective. A step is taken only if it
+    lowers the objective of its pairs, see `accept_reject_descent`. A bar with the time
+    left appears after a few seconds.
 
     Args:
         key: Random key of first operators, batches and searches.
@@ -141,7 +141,7 @@ def fit_operators(
         num_operators: M; those that are not needed shrink.
         options: Weights, rates and length.
         on_step: Called with step (from 1) and its values by the names in `PairFit`; if
-            it returns something true, this step is the last.
+            it returns a true value, this step is the last.
 
     Returns:
         The operators and the objective's course.
@@ -192,7 +192,7 @@ def partners(key: PRNGKeyArray, batch: Batch, neighbours: int) -> Array:
         key: Random key of the draw.
         batch: Examples; their own anchors are the candidates, if they have any, else
             the batch's other examples of their class.
-        neighbours: How many count as near.
+        neighbours: Number of examples that count as near.
 
     Returns:
         Partners, `[B, *x]`; of an example without candidates the example itself.

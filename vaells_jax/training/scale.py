@@ -20,9 +20,9 @@ SCALE_BATCHES = 16
 def choose_scale(
     next_batch: Callable[[int], Batch], *, model: Model
 ) -> Callable[[TrainState], TrainState]:
-    """Return what sets a state's latent scale from its encoder, for `fit`.
+    """Return a function that sets a state's latent scale from its encoder, for `fit`.
 
-    The function raises a NonFiniteLossError where the latents fit no scale.
+    The function raises a NonFiniteLossError if the latents have no valid scale.
     """
     check_callable(next_batch=next_batch)
     check_kind(model=(model, Model))
@@ -50,7 +50,7 @@ def latent_magnitude(
     """Return the root mean square of the unscaled latents' entries.
 
     Dividing by it brings entries to a magnitude around 1, which is where Appendix B
-    wants them for the coefficient search.
+    needs them for the coefficient search.
     """
     latents = encode(params._replace(latent_scale=1.0), inputs, model=model)
     return jnp.sqrt(jnp.mean(latents**2))

@@ -1,4 +1,4 @@
-"""What each training step does (Appendix B): pure functions of the step's number."""
+"""The phase of each training step (Appendix B): pure functions of its number."""
 
 import dataclasses
 from typing import Literal
@@ -11,7 +11,7 @@ Phase = Literal["warm_up", "network", "operators", "joint"]
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """How long a run is and how its steps alternate.
+    """The length of a run, and how its steps alternate.
 
     Attributes:
         steps: Steps of the whole run, warm-up included.
@@ -74,7 +74,7 @@ def phase_weights(
 ) -> LossWeights:
     """Vary the terms' weights as Appendix B does.
 
-    Network steps care less for the prior, operator steps less for the reconstruction.
+    Network steps weigh the prior less, operator steps the reconstruction.
 
     Note:
         The paper's tables call the second factor "weight on reconstruction term during

@@ -46,7 +46,7 @@ next state and what is worth a line in the log."""
 
 @flax.struct.dataclass
 class TrainState:
-    """All that a run carries from step to step, and all that a checkpoint holds.
+    """The state that a run carries from step to step, and that a checkpoint holds.
 
     Random numbers need no state: step n uses `fold_in(key, n)`.
 
@@ -82,7 +82,7 @@ def init_state(
         model: The static part of the model.
         num_operators: M.
         inputs: Any batch of the data's shape.
-        anchors: Anchor points of each class, or None where examples bring their own.
+        anchors: Anchor points of each class, or None if examples have their own.
         optimizer: Rates of the groups.
         operator_std: Deviation of the entries of Psi that its structure leaves free.
         latent_scale: `s`; `choose_scale` sets it when the warm-up ends, if it is used.
@@ -95,8 +95,8 @@ def init_state(
 
     Raises:
         ValueError: If an argument is not of its kind or out of its range, the anchors'
-            shape is not that of the inputs, there is none of them, or the structure has
-            no such dictionary.
+            shape differs from that of the inputs, there are no anchors, or the
+            structure has no such dictionary.
     """
     check_key("key", key)
     check_kind(model=(model, Model), optimizer=(optimizer, OptimizerOptions))
@@ -155,8 +155,8 @@ def make_train_step(
         mesh: Devices that share the batch, see `sharding.py`; None for one device.
 
     Returns:
-        A jitted function that donates its state. Metrics are scalars in nats, but for
-        `operator_norms [M]`.
+        A jitted function that donates its state. Metrics are scalars in nats, except
+        for `operator_norms [M]`.
 
     Raises:
         ValueError: If an argument is not of its kind, or the phase unknown.

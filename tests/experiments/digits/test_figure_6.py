@@ -99,7 +99,7 @@ def test_the_table_stands_beside_the_papers(trained, capsys):
 
 def test_rows_not_trained_to_their_end_are_left_out(tmp_path, capsys):
     assert command(tmp_path, "--table", "--only", "evaluate") == 0
-    assert capsys.readouterr().out.count("not trained to its end") == len(ROWS)
+    assert capsys.readouterr().out.count("is not fully trained") == len(ROWS)
     assert not (tmp_path / "results.json").exists()
 
 

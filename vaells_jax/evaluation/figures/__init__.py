@@ -1,7 +1,7 @@
 """Figures: arrays in, a matplotlib figure out. The one owner of matplotlib.
 
 No pyplot and no global state: a figure is an object that `save_figure` writes. Colours
-are those of Okabe and Ito, told apart by colour-blind eyes and in grey print.
+are those of Okabe and Ito, distinct for colour-blind readers and in grey print.
 """
 
 from vaells_jax.evaluation.figures.algebra import operator_algebra

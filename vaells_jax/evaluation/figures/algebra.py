@@ -1,4 +1,4 @@
-"""A figure of what operators are: their planes, and how they go together."""
+"""A figure of operators: their planes, and how far they commute."""
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -22,7 +22,7 @@ def operator_algebra(found: OperatorDescription, *, title: str) -> Figure:
     not matter.
 
     Args:
-        found: What `describe_operators` returns.
+        found: The result of `describe_operators`.
         title: The figure's title.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the figures share: size, colours, titles, tiled images, saving."""
+"""Parts shared by the figures: size, colours, titles, tiled images, saving."""
 
 import os
 import pathlib
@@ -27,8 +27,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure as PNG, whole or not at all.
 
     Args:
-        figure: the figure.
-        path: the file to write; its folder is made if need be.
+        figure: The figure.
+        path: The file to write; its folder is made if need be.
     """
     check_kind(figure=(figure, Figure), path=(path, str | os.PathLike))
     target = pathlib.Path(path)
@@ -69,8 +69,8 @@ def as_tiles(lead: int, *arrays: np.ndarray) -> list[np.ndarray]:
     """Bring data points of any shape to the form that `show_tiles` draws.
 
     Args:
-        lead: the number of axes before those of a data point.
-        arrays: data of one shape: images `[H, W]` or `[H, W, C]`, or vectors `[n]`.
+        lead: The number of axes before those of a data point.
+        arrays: Data of one shape: images `[H, W]` or `[H, W, C]`, or vectors `[n]`.
 
     Returns:
         Grey images `[..., H, W]` and colour images `[..., H, W, 3]` (the first three
@@ -78,7 +78,7 @@ def as_tiles(lead: int, *arrays: np.ndarray) -> list[np.ndarray]:
         to the upper edge of a tile.
 
     Raises:
-        ValueError: for data points of any other shape.
+        ValueError: For data points of any other shape.
     """
     shape = arrays[0].shape[lead:]
     if len(shape) == 1 and shape[0]:
@@ -95,8 +95,8 @@ def as_tiles(lead: int, *arrays: np.ndarray) -> list[np.ndarray]:
         return list(arrays)
     if len(shape) != 3 or shape[-1] in (0, 2):
         raise ValueError(
-            f"data points: got shape {shape}, wanted images [H, W] or [H, W, C] of "
-            "1, 3 or more channels, or vectors [n]"
+            "data points must be images [H, W] or [H, W, C] of 1, 3 or more channels, "
+            f"or vectors [n]; got shape {list(shape)}."
         )
     return [array[..., 0] if shape[-1] == 1 else array[..., :3] for array in arrays]
 

@@ -40,27 +40,27 @@ def training_curves(
     values that are not finite are left out.
 
     Args:
-        steps: the logged steps.
-        series: the name of each quantity, with its unit, and its values.
-        title: the figure's title.
-        warm_up_steps: the end of the warm-up, which is shaded.
-        validation: quantities of validation data, each with its own steps and values:
+        steps: The logged steps.
+        series: The name of each quantity, with its unit, and its values.
+        title: The figure's title.
+        warm_up_steps: The end of the warm-up, which is shaded.
+        validation: Quantities of validation data, each with its own steps and values:
             beside the series of the same name, or in an axes of its own.
 
     Returns:
         The figure, one axes for each quantity.
 
     Raises:
-        ValueError: for no quantities, and for lengths that disagree.
+        ValueError: For no quantities, and for lengths that disagree.
     """
     steps = np.asarray(steps)
     if not series:
-        raise ValueError("series: got no quantities, wanted at least one")
+        raise ValueError("series must hold at least one quantity; got none.")
     for name, values in series.items():
         if steps.ndim != 1 or np.shape(values) != steps.shape:
             raise ValueError(
-                f"series: got {np.shape(values)} values of {name!r} for "
-                f"{steps.shape} steps, wanted as many"
+                f"series must have a value for each step; got {np.shape(values)} "
+                f"values of {name!r} for {steps.shape} steps."
             )
     validation = validation or {}
     names = [*series, *(name for name in validation if name not in series)]
@@ -96,13 +96,17 @@ def training_curves(
 
 
 def compared_curves(
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, title: str
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    *,
+    title: str,
+    quantity: str = "",
 ) -> Figure:
     """Show one quantity of several models over their training steps.
 
     Args:
-        curves: each model's name, its logged steps and the values there.
-        title: the figure's title, with the quantity and its unit.
+        curves: Each model's name, its logged steps and the values there.
+        title: The figure's title.
+        quantity: Name of the values, with their unit, for the axis.
 
     Returns:
         The figure, one axes; values far below the last ones are cut off.
@@ -128,6 +132,7 @@ def compared_curves(
         room = max(high - low, 1.0)
         axes.set_ylim(low - 2.0 * room, high + 0.3 * room)
     axes.set_xlabel("training step", fontsize=LABEL_SIZE)
+    axes.set_ylabel(quantity, fontsize=LABEL_SIZE, parse_math=False)
     axes.tick_params(labelsize=TICK_SIZE)
     axes.legend(fontsize=TICK_SIZE)
     return figure
@@ -142,20 +147,21 @@ def operator_magnitudes(
     """Show the operators' Frobenius norms through training and at its end: Fig. 8.
 
     Args:
-        steps: the logged steps.
-        norms: each operator's norm at each of them.
-        title: the figure's title.
+        steps: The logged steps.
+        norms: Each operator's norm at each of them.
+        title: The figure's title.
 
     Returns:
         The figure with two axes: lines over the steps, bars of the last.
 
     Raises:
-        ValueError: for shapes that disagree.
+        ValueError: If shapes disagree.
     """
     steps, norms = np.asarray(steps), np.asarray(norms)
     if norms.ndim != 2 or steps.shape != norms.shape[:1] or not norms.size:
         raise ValueError(
-            f"steps, norms: got {steps.shape} and {norms.shape}, wanted [T] and [T, M]"
+            "steps and norms must have shapes [T] and [T, M]; got "
+            f"{list(steps.shape)} and {list(norms.shape)}."
         )
     count = norms.shape[1]
     figure = new_figure(PAGE_WIDTH, 2.9, title)
@@ -184,18 +190,20 @@ def operator_eigenvalues(
     """Show the operators' eigenvalues in the complex plane.
 
     Args:
-        operators: the transport operators.
-        title: the figure's title.
+        operators: The transport operators.
+        title: The figure's title.
 
     Returns:
         The figure with one axes.
 
     Raises:
-        ValueError: for anything but a stack of square matrices.
+        ValueError: For anything but a stack of square matrices.
     """
     operators = np.asarray(operators)
     if operators.ndim != 3 or operators.shape[1] != operators.shape[2]:
-        raise ValueError(f"operators: got {operators.shape}, wanted [M, d, d]")
+        raise ValueError(
+            f"operators must have shape [M, d, d]; got {list(operators.shape)}."
+        )
     figure = new_figure(4.6, 4.0, title)
     axes = figure.subplots()
     axes.axhline(0.0, color=GREY, lw=0.6, zorder=0)
@@ -203,8 +211,10 @@ def operator_eigenvalues(
     for index, values in enumerate(np.linalg.eigvals(operators)):
         axes.scatter(values.real, values.imag, **operator_mark(index))
     plain_axes(axes)
-    axes.set_xlabel("real part: growth", fontsize=LABEL_SIZE)
-    axes.set_ylabel("imaginary part: rotation", fontsize=LABEL_SIZE)
+    # Real parts are often small, and their labels long.
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.set_xlabel("real part: growth per unit of c", fontsize=LABEL_SIZE)
+    axes.set_ylabel("imaginary part: rotation [rad per unit of c]", fontsize=LABEL_SIZE)
     if len(operators) <= 10:
         axes.legend(title="operator", fontsize=TICK_SIZE, title_fontsize=TICK_SIZE)
     return figure

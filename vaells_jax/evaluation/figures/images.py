@@ -34,21 +34,21 @@ def reconstruction_grid(
     """Show inputs above their reconstructions.
 
     Args:
-        inputs: the images, in [0, 1].
-        outputs: the reconstruction of each.
-        title: the figure's title.
+        inputs: The images, in [0, 1].
+        outputs: The reconstruction of each.
+        title: The figure's title.
 
     Returns:
         The figure, one axes for each row of up to ten pairs.
 
     Raises:
-        ValueError: for no images, and for inputs and outputs of different shapes.
+        ValueError: For no images, and for inputs and outputs of different shapes.
     """
     inputs, outputs = np.asarray(inputs), np.asarray(outputs)
     if inputs.ndim < 2 or inputs.shape != outputs.shape or not len(inputs):
         raise ValueError(
-            f"inputs, outputs: got {inputs.shape} and {outputs.shape}, "
-            "wanted the same [N, H, W] with N at least 1"
+            "inputs and outputs must have the same shape [N, H, W], N at least 1; got "
+            f"{list(inputs.shape)} and {list(outputs.shape)}."
         )
     columns = min(len(inputs), 10)
     rows = math.ceil(len(inputs) / columns)
@@ -77,16 +77,16 @@ def posterior_sample_grids(
     """Show decoded posterior samples around the decoded input: Figs. 6 (R) and 11.
 
     Args:
-        centres: decoded latent means, framed in green.
-        samples: decoded samples of each; their number is one less than an odd square
+        centres: Decoded latent means, framed in green.
+        samples: Decoded samples of each; their number is one less than an odd square
             (8, 24, 48).
-        title: the figure's title.
+        title: The figure's title.
 
     Returns:
         The figure, one axes for each example.
 
     Raises:
-        ValueError: for shapes that disagree, and a number that fills no square.
+        ValueError: For shapes that disagree, and a number that fills no square.
     """
     (tiles,) = as_tiles(3, _sample_tiles(centres, samples))
     side = tiles.shape[1]
@@ -110,8 +110,8 @@ def image_rows(
     """Show a row of data points beside each name, as many in each.
 
     Args:
-        rows: a name for each row, and its data points.
-        title: the figure's title.
+        rows: A name for each row, and its data points.
+        title: The figure's title.
 
     Returns:
         The figure, one axes.
@@ -121,7 +121,9 @@ def image_rows(
     """
     shapes = sorted({np.shape(images) for images in rows.values()})
     if len(shapes) != 1 or 0 in shapes[0] or len(shapes[0]) < 2:
-        raise ValueError(f"rows must hold as many data points each; got {shapes}.")
+        raise ValueError(
+            f"rows must hold the same number of data points; got {shapes}."
+        )
     (tiles,) = as_tiles(2, np.stack([np.asarray(row) for row in rows.values()]))
     side = (PAGE_WIDTH - 1.2) / tiles.shape[1]
     height = side * tile_aspect(tiles.shape) * len(tiles)
@@ -146,9 +148,9 @@ def compared_sample_grids(
     """Show several models' posterior samples side by side: Figs. 5, 6 (R), 10, 11.
 
     Args:
-        models: a name for each column, with decoded centres and samples around them
+        models: A name for each column, with decoded centres and samples around them
             (see `posterior_sample_grids`), of the same examples.
-        title: the figure's title.
+        title: The figure's title.
 
     Returns:
         The figure: a row an example, a column a model.
@@ -179,15 +181,15 @@ def _sample_tiles(centres, samples):
     expected = (*samples.shape[:1], *samples.shape[2:])
     if samples.ndim < 3 or centres.shape != expected or not len(centres):
         raise ValueError(
-            f"centres, samples: got {centres.shape} and {samples.shape}, "
-            "wanted [E, H, W] and [E, S, H, W] with E at least 1"
+            "centres and samples must have shapes [E, H, W] and [E, S, H, W], E at "
+            f"least 1; got {list(centres.shape)} and {list(samples.shape)}."
         )
     count = samples.shape[1]
     side = math.isqrt(count + 1)
     if side * side != count + 1 or side % 2 == 0:
         raise ValueError(
-            f"samples: got {count} for each example, "
-            "wanted one less than an odd square: 8, 24, 48"
+            "samples of each example must be one less than an odd square (8, 24, 48); "
+            f"got {count}."
         )
     tiles = np.insert(samples, count // 2, centres, axis=1)
     return tiles.reshape(len(tiles), side, side, *tiles.shape[2:])
@@ -203,31 +205,31 @@ def operator_path_rows(
     """Show each operator's effect as its coefficient is swept: Fig. 12.
 
     Args:
-        images: decoded paths: operator, data point, coefficient.
-        coefficients: the swept values, of all operators or `[m, t]` of each; one of
+        images: Decoded paths: operator, data point, coefficient.
+        coefficients: The swept values, of all operators or `[m, t]` of each; one of
             them is 0, in the same column for all, which is framed in green.
-        title: the figure's title.
-        names: of the operators; numbers them by default.
+        title: The figure's title.
+        names: Of the operators; numbers them by default.
 
     Returns:
         The figure, one axes for each operator, with a row for each data point.
 
     Raises:
-        ValueError: for shapes that disagree, and a sweep without 0.
+        ValueError: For shapes that disagree, and a sweep without 0.
     """
     images, coefficients = np.asarray(images), np.asarray(coefficients)
     fitting = (images.shape[2:3], images.shape[0:3:2])
     if images.ndim < 4 or coefficients.shape not in fitting or not images.size:
         raise ValueError(
-            f"images, coefficients: got {images.shape} and {coefficients.shape}, "
-            "wanted [M, R, T, H, W] and [T] or [M, T], none of them empty"
+            "images must have shape [M, R, T, H, W] and coefficients [T] or [M, T], "
+            f"not empty; got {list(images.shape)} and {list(coefficients.shape)}."
         )
     sweeps = np.broadcast_to(coefficients, images.shape[0:3:2])
     sizes = np.abs(sweeps) / np.maximum(np.abs(sweeps).max(axis=1), 1e-30)[:, None]
     centre = int(sizes.max(axis=0).argmin())
     if sizes[:, centre].max() > 1e-6:
         raise ValueError(
-            f"coefficients: got none that is 0 (the nearest is {sweeps[0, centre]})"
+            f"coefficients must include 0; the nearest to it is {sweeps[0, centre]}."
         )
     (images,) = as_tiles(3, images)
     names = names or [f"Operator {m + 1}" for m in range(len(images))]

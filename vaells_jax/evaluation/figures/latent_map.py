@@ -37,28 +37,30 @@ def latent_map(
     Two-dimensional latents are shown as they are; one dimension is a histogram.
 
     Args:
-        latents: encoded data points.
-        labels: their classes; up to ten have a legend, more a colour bar.
-        anchors: encoded anchors, marked by crosses.
-        class_names: of class 0, 1 and so on; its number names a class without one.
-        title: the figure's title.
+        latents: Encoded data points.
+        labels: Their classes; up to ten have a legend, more a colour bar.
+        anchors: Encoded anchors, marked by crosses.
+        class_names: Of class 0, 1 and so on; its number names a class without one.
+        title: The figure's title.
 
     Returns:
         The figure, one axes (and one for the colour bar, if there is one).
 
     Raises:
-        ValueError: for shapes that disagree.
+        ValueError: If shapes disagree.
     """
     points = np.asarray(latents, float)
     if points.ndim != 2 or not points.size:
-        raise ValueError(f"latents: got {points.shape}, wanted [n, d], none of them 0")
+        raise ValueError(
+            f"latents must have shape [n, d], not empty; got {list(points.shape)}."
+        )
     count, size = points.shape
     classes = np.zeros(count, int) if labels is None else np.asarray(labels)
     marks = np.empty((0, size)) if anchors is None else np.asarray(anchors, float)
     if classes.shape != (count,) or marks.shape[1:] != (size,):
         raise ValueError(
-            f"labels, anchors: got {classes.shape} and {marks.shape} for latents "
-            f"{points.shape}, wanted [{count}] and [a, {size}]"
+            f"labels and anchors must have shapes [{count}] and [a, {size}]; got "
+            f"{list(classes.shape)} and {list(marks.shape)}."
         )
     points, marks, axis_names = _principal(points, marks)
     found = np.unique(classes)

@@ -20,7 +20,9 @@ from vaells_jax.evaluation.figures.canvas import (
 )
 
 _MARKERS = "os^Dv<>P"
-_PATH_COLOURS = "cividis"  # told apart by colour-blind eyes, and its ends in grey print
+_PATH_COLOURS = (
+    "cividis"  # for colour-blind readers, and with distinct ends in grey print
+)
 _MARGIN = 0.08
 
 Plane = Float[Array | np.ndarray, "n 2"]
@@ -37,26 +39,26 @@ def embeddings(
     """Show the same points in several planes: Figs. 2 and 4.
 
     Args:
-        panels: a name for each plane, and where the points lie in it.
-        values: what colours the points: integers are classes, and get markers too,
+        panels: A name for each plane, and where the points lie in it.
+        values: What colours the points: integers are classes, and get markers too,
             real numbers a scale.
-        title: the figure's title.
-        value_name: what the values are.
-        class_names: of the classes; numbers them from 1 by default.
+        title: The figure's title.
+        value_name: Name of the values.
+        class_names: Of the classes; numbers them from 1 by default.
 
     Returns:
         The figure, one axes for each plane (and one for the scale, if there is one),
         four in a row, or up to five in one.
 
     Raises:
-        ValueError: for shapes that disagree.
+        ValueError: If shapes disagree.
     """
     values = np.asarray(values)
     for name, points in panels.items():
         if np.shape(points) != (*values.shape, 2) or not values.size:
             raise ValueError(
-                f"panels: got {np.shape(points)} points in {name!r} for "
-                f"{values.shape} values, wanted [n, 2] and [n]"
+                "panels must have shape [n, 2] for values [n]; got "
+                f"{list(np.shape(points))} in {name!r} for {list(values.shape)}."
             )
     rows = 1 if len(panels) <= 5 else -(-len(panels) // 4)
     columns = -(-len(panels) // rows)
@@ -94,20 +96,22 @@ def operator_orbits(
     """Show the orbit of each operator over the encoded points: Figs. 3a and 7.
 
     Args:
-        latents: encoded points.
-        orbits: of each operator from each starting point, in order of time.
-        title: the figure's title.
-        names: of the panels; numbers the operators by default.
+        latents: Encoded points.
+        orbits: Of each operator from each starting point, in order of time.
+        title: The figure's title.
+        names: Of the panels; numbers the operators by default.
 
     Returns:
         The figure, one axes for each operator.
 
     Raises:
-        ValueError: for shapes that disagree.
+        ValueError: If shapes disagree.
     """
     latents, orbits = np.asarray(latents), np.asarray(orbits)
     if orbits.ndim != 4 or orbits.shape[-1] != 2 or not orbits.size:
-        raise ValueError(f"orbits: got {orbits.shape}, wanted [M, S, T, 2]")
+        raise ValueError(
+            f"orbits must have shape [M, S, T, 2]; got {list(orbits.shape)}."
+        )
     names = names or [f"Operator {m + 1}" for m in range(len(orbits))]
     figure, all_axes = _panels(len(orbits), title)
     for axes, name, curves in zip(all_axes, names, orbits, strict=True):
@@ -127,21 +131,21 @@ def anchor_samples(
     """Show latents sampled from the prior around each anchor: Figs. 3b and 9a.
 
     Args:
-        samples: of each anchor.
-        anchors: encoded anchors, drawn large in their samples' colours.
-        title: the figure's title.
+        samples: Of each anchor.
+        anchors: Encoded anchors, drawn large in their samples' colours.
+        title: The figure's title.
 
     Returns:
         The figure with one axes.
 
     Raises:
-        ValueError: for shapes that disagree.
+        ValueError: If shapes disagree.
     """
     samples, anchors = np.asarray(samples), np.asarray(anchors)
     if samples.ndim != 3 or anchors.shape != (len(samples), 2) or not samples.size:
         raise ValueError(
-            f"samples, anchors: got {samples.shape} and {anchors.shape}, "
-            "wanted [A, S, 2] and [A, 2]"
+            "samples and anchors must have shapes [A, S, 2] and [A, 2]; got "
+            f"{list(samples.shape)} and {list(anchors.shape)}."
         )
     figure = new_figure(4.6, 4.8, title)
     axes = figure.subplots()
@@ -172,19 +176,19 @@ def inferred_paths(
     """Show paths between pairs of encoded points: Figs. 3c-d and 9b-c.
 
     Args:
-        latents: encoded points.
-        paths: in order of time, from its start (a disc) to its end (a square).
-        title: the figure's title.
+        latents: Encoded points.
+        paths: In order of time, from its start (a disc) to its end (a square).
+        title: The figure's title.
 
     Returns:
         The figure, one axes for each path.
 
     Raises:
-        ValueError: for shapes that disagree.
+        ValueError: If shapes disagree.
     """
     latents, paths = np.asarray(latents), np.asarray(paths)
     if paths.ndim != 3 or paths.shape[-1] != 2 or not paths.size:
-        raise ValueError(f"paths: got {paths.shape}, wanted [P, T, 2]")
+        raise ValueError(f"paths must have shape [P, T, 2]; got {list(paths.shape)}.")
     figure, all_axes = _panels(len(paths), title)
     for axes, path in zip(all_axes, paths, strict=True):
         axes.scatter(

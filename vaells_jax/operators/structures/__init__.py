@@ -1,4 +1,4 @@
-"""What the operators of a dictionary have in common, a file each.
+"""Structures of a dictionary of operators, a file each.
 
 A structure is a frozen record (static under `jit`); its parameters are what training
 moves, and they are its own: no step leaves the structure. To add one, subclass

@@ -1,4 +1,4 @@
-"""What a structure of the dictionary says."""
+"""The interface of a structure of the dictionary."""
 
 import abc
 import dataclasses

@@ -1,4 +1,4 @@
-"""Operators that act on a block of the latents each."""
+"""Operators that each act on one block of the latents."""
 
 import dataclasses
 from typing import Any
