@@ -67,8 +67,10 @@ def settings(model: str, preset: RunConfig) -> BaselineConfig:
         evaluation=LikelihoodEvaluation(points=200, samples=500),
     )
     if model == "manifold_autoencoder":
-        count = preset.model.num_operators
         return dataclasses.replace(
-            config, options={"num_operators": count, "neighbours": 2}
+            config,
+            options={"num_operators": preset.model.num_operators, "neighbours": 2},
+            # At 1e-3 its decoder is constant from the hundredth step on.
+            optimizer=dataclasses.replace(config.optimizer, rate=3e-4),
         )
     return config
