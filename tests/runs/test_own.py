@@ -57,6 +57,9 @@ def test_results_and_figures_are_of_the_model(trained):
     assert results["reconstruction_mse"]["value"] == pytest.approx(
         np.mean(errors**2), rel=0.9
     )
+    norms = np.linalg.norm(np.asarray(model.params.operators), axis=(1, 2))
+    np.testing.assert_allclose(results["operator_norms"]["value"], norms, rtol=1e-5)
+    assert len(results["operator_planes"]["value"]) == len(norms)
     assert np.isfinite(results["log_marginal_likelihood"]["value"])
     names = {path.stem for path in (folder / "figures").iterdir()}
     assert {"prior_samples", "operator_paths", "latent_map"} <= names

@@ -39,7 +39,7 @@ from vaells_jax.runs.config import (
     baseline_config,
     with_settings,
 )
-from vaells_jax.runs.curves import training_figures
+from vaells_jax.runs.curves import operator_merits, training_figures
 from vaells_jax.runs.experiment import Experiment, Merits
 from vaells_jax.runs.likelihood import marginal_likelihood
 from vaells_jax.runs.main import run_model
@@ -286,6 +286,8 @@ def measure(run: Run) -> Merits:
     inputs, labels = (part[:MEASURED] for part in run.data.source.test)
     found = overview_merits(run.trained, run.key, inputs, labels)
     merits = {name: merit(value, meaning) for name, (value, meaning) in found.items()}
+    if run.is_vaells:
+        merits |= operator_merits(run)
     return merits | marginal_likelihood(run, inputs)
 
 

@@ -5,6 +5,7 @@ numbers in [0, 1], or a vector `[n]`, which is drawn as a curve, or as a point i
 """
 
 import math
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -171,7 +172,8 @@ def compared_sample_grids(
             side = tiles.shape[1]
             frame_tiles(axes, tiles[row].shape, column=side // 2, row=side // 2)
             if row == 0:
-                axes.set_title(name, fontsize=LABEL_SIZE, parse_math=False)
+                lines = textwrap.fill(name, max(8, 100 // len(grids)))
+                axes.set_title(lines, fontsize=LABEL_SIZE, parse_math=False)
     return figure
 
 
