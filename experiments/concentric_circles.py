@@ -71,13 +71,14 @@ PAPER = VaellsConfig(
 # - zeta_p = 5e-6 is too little to choose among equally exact paths those of few
 #   operators, which is what makes one operator grow and the others starve.
 # - With zeta_3 = 1 samples move along the circle by more than the decoder's error.
+# - With eta = 0.01 the small operators, which round the circles, starve too early.
 TUNED = dataclasses.replace(
     PAPER,
     preset="tuned",
     model=dataclasses.replace(PAPER.model, linear_start=0.7, skew_start=True),
-    weights=dataclasses.replace(PAPER.weights, posterior_l1=10.0),
+    weights=dataclasses.replace(PAPER.weights, posterior_l1=10.0, operator_norm=3e-4),
     optimizer=dataclasses.replace(PAPER.optimizer, network_rate=1e-4),
-    prior_search=dataclasses.replace(PAPER.prior_search, l1_weight=5e-5),
+    prior_search=dataclasses.replace(PAPER.prior_search, l1_weight=2e-5),
 )
 
 QUICK = dataclasses.replace(
