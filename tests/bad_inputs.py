@@ -527,6 +527,19 @@ def trained() -> dict[str, tuple[Callable, dict[str, Any]]]:
         lambda **k: of.log_likelihood(**{"inputs": x, **k}),
         {"inputs": inputs, "labels": labels, "num_samples": COUNTS},
     )
+    found["augment"] = (
+        lambda **k: vj.augment(**{
+            "run": of, "key": clone(key), "inputs": x, "n": 6,
+            "labels": p["batch"].labels,
+            **k,
+        }),
+        {"run": (None, 3, p["model"]), "key": keys, "inputs": inputs, "n": COUNTS,
+         "labels": {"None": None, "a list": [0, 1, 1, 0], "float32": jnp.zeros(4),
+                    "too few": jnp.zeros(3, int), "one-hot": jnp.eye(4, dtype=int)},
+         "scale": factor, "steps": COUNTS,
+         "classify": {"an array": np.zeros(6), "a function of too few classes":
+                      lambda found: np.zeros(5, int)}},
+    )  # fmt: skip
     data = np.random.default_rng(0).random((9, 3))
     fitted = lambda **k: vj.fit(
         **{"key": key, "state": vj.TrainState(0, None, None),

@@ -82,6 +82,13 @@ def cases(tiny_model, tiny_params, tiny_batch, dtype):
         "decode": (
             lambda p, z: vj.decode(p, z, model=tiny_model), (tiny_params, start),
         ),
+        "augment": (
+            lambda p, b: vj.augment(
+                vj.TrainedVaells(tiny_model, p, weights), key, b.inputs, b.labels, 5,
+                scale=0.1, steps=2,
+            )[0],
+            (tiny_params, tiny_batch),
+        ),
         "loss": (
             lambda p, b: vj.loss(p, key, b, model=tiny_model, weights=weights)[0],
             (tiny_params, tiny_batch),
@@ -104,7 +111,7 @@ NAMES = [
     "generator", "transport", "transport_path", "infer_coefficients",
     "infer_coefficients, global", "infer_coefficients, differentiable",
     "sample_posterior", "log_posterior", "log_posterior_integral", "log_prior",
-    "log_prior_closest", "encode", "decode", "loss", "batch_indices",
+    "log_prior_closest", "encode", "decode", "augment", "loss", "batch_indices",
 ]  # fmt: skip
 
 

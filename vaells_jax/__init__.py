@@ -40,6 +40,7 @@ from vaells_jax.networks.stock import (
 from vaells_jax.operators.transport import generator, transport, transport_path
 from vaells_jax.runs.load import load_run
 from vaells_jax.runs.own import train
+from vaells_jax.trained.augmentation import augment
 from vaells_jax.trained.base import TrainedModel
 from vaells_jax.trained.baseline import TrainedBaseline
 from vaells_jax.trained.vaells import TrainedVaells
@@ -70,6 +71,7 @@ __all__ = [
     "TrainedBaseline",
     "TrainedModel",
     "TrainedVaells",
+    "augment",
     "batch_indices",
     "choose_scale",
     "convolutional_networks",
