@@ -113,7 +113,7 @@ def _flat(key, operators, start, end, options):
     leading = jnp.broadcast_shapes(start.shape[:-1], end.shape[:-1])
     count, size = math.prod(leading), operators.shape[0]
     start, end = (
-        jnp.broadcast_to(x, (*leading, x.shape[-1])).reshape(count, -1)
+        jnp.broadcast_to(x, (*leading, x.shape[-1])).reshape(count, x.shape[-1])
         for x in (start, end)
     )
     initial = _draw_starts(key, options, (*leading, size), dtype)
