@@ -4,6 +4,7 @@ python -m benchmarks.augmentation
 """
 
 import dataclasses
+import functools
 import json
 import pathlib
 import sys
@@ -23,6 +24,7 @@ from benchmarks.unlabelled import MODELS, trained
 from vaells_jax import TrainedModel, augment
 from vaells_jax.data.arrays import ArrayDataset
 from vaells_jax.data.images import load_images
+from vaells_jax.evaluation.classifier import classify
 from vaells_jax.evaluation.figures import save_figure
 from vaells_jax.evaluation.figures.canvas import (
     LABEL_SIZE,
@@ -127,7 +129,7 @@ class Workshop:
         if named not in self._classifiers:
             training = self.settings.training
             params = few_labels.fit(key, real, real, recipe=Recipe(), training=training)
-            self._classifiers[named] = lambda images: few_labels.predict(params, images)
+            self._classifiers[named] = functools.partial(classify, params)
         return self._classifiers[named]
 
 

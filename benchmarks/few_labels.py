@@ -12,11 +12,11 @@ from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from vaells_jax.data.arrays import Split
+from vaells_jax.evaluation.classifier import classify
 from vaells_jax.networks.classifier import ImageClassifier
 from vaells_jax.networks.contract import PyTree
 
 _NETWORK = ImageClassifier()
-_CHUNK = 1000
 
 
 class Digits(NamedTuple):
@@ -178,19 +178,6 @@ def _mixed(first, second, share):
     return share * first + (1.0 - share) * second
 
 
-def predict(params: PyTree, images: Float[Array | np.ndarray, "n h w"]) -> np.ndarray:
-    """Return the most probable class of each image."""
-    parts = [
-        _predict(params, images[i : i + _CHUNK]) for i in range(0, len(images), _CHUNK)
-    ]
-    return np.concatenate([np.asarray(part) for part in parts])
-
-
-@jax.jit
-def _predict(params, images):
-    return jnp.argmax(jnp.asarray(_NETWORK.apply(params, images)), axis=-1)
-
-
 def accuracy(params: PyTree, split: Split | Digits) -> float:
     """Return the share of a split that is classified as its label says."""
-    return float(np.mean(predict(params, split.inputs) == split.labels))
+    return float(np.mean(classify(params, split.inputs) == split.labels))
