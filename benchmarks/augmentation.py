@@ -19,12 +19,12 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from benchmarks import few_labels
-from benchmarks.few_labels import Digits, Recipe, Training
+from benchmarks.few_labels import Digits, Recipe
 from benchmarks.unlabelled import MODELS, trained
 from vaells_jax import TrainedModel, augment
 from vaells_jax.data.arrays import ArrayDataset
 from vaells_jax.data.images import load_images
-from vaells_jax.evaluation.classifier import classify
+from vaells_jax.evaluation.classifier import ClassifierOptions, classify
 from vaells_jax.evaluation.figures import save_figure
 from vaells_jax.evaluation.figures.canvas import (
     LABEL_SIZE,
@@ -90,14 +90,14 @@ class Settings:
     validated: tuple[int, ...] = (5,)
     dataset: str = "mnist"
     pool: int = 3_000
-    training: Training = Training()
+    training: ClassifierOptions = ClassifierOptions(steps=500, batch_size=64)
     quick: bool = False
 
 
 FULL = Settings()
 QUICK = Settings(
     counts=(5,), validated=(5,), dataset="mnist_5k", pool=100,
-    training=Training(steps=20, batch_size=32), quick=True,
+    training=ClassifierOptions(steps=20, batch_size=32), quick=True,
 )  # fmt: skip
 
 Cells = dict[str, dict[str, dict[str, float]]]

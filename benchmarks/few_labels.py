@@ -12,7 +12,7 @@ from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from vaells_jax.data.arrays import Split
-from vaells_jax.evaluation.classifier import classify
+from vaells_jax.evaluation.classifier import ClassifierOptions, classify
 from vaells_jax.networks.classifier import ImageClassifier
 from vaells_jax.networks.contract import PyTree
 
@@ -24,21 +24,6 @@ class Digits(NamedTuple):
 
     inputs: Float[Array | np.ndarray, "n height width"]
     labels: Int[Array | np.ndarray, " n"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """How every classifier is trained: Adam, its rate falling along a cosine.
-
-    Attributes:
-        steps: Number of steps.
-        batch_size: Images of a step.
-        rate: The first rate.
-    """
-
-    steps: int = 500
-    batch_size: int = 64
-    rate: float = 2e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +93,7 @@ def fit(
     made: Digits,
     *,
     recipe: Recipe,
-    training: Training,
+    training: ClassifierOptions,
 ) -> PyTree:
     """Train the classifier by cross-entropy; returns its parameters.
 

@@ -9,8 +9,9 @@ import scipy.ndimage
 
 from benchmarks import augmentation, few_labels, unlabelled
 from benchmarks.augmentation import QUICK, TITLES
-from benchmarks.few_labels import Recipe, Training
+from benchmarks.few_labels import Recipe
 from vaells_jax.data.arrays import Split
+from vaells_jax.evaluation.classifier import ClassifierOptions
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_a_pool_repeats_what_it_is_given(squares):
 
 
 def learn(real, made, **recipe):
-    training = Training(steps=40, batch_size=20)
+    training = ClassifierOptions(steps=40, batch_size=20)
     params = few_labels.fit(
         jax.random.key(0), real, made, recipe=Recipe(**recipe), training=training
     )
