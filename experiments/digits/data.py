@@ -40,8 +40,8 @@ def rotated(config: RunConfig) -> RunData:
     )
 
     @functools.partial(jax.jit, static_argnames="num_anchors")
-    def make_batch(step, num_anchors):
-        digits, key = upright(step), jax.random.fold_in(keys.data, step)
+    def turned(digits, step, num_anchors):
+        key = jax.random.fold_in(keys.data, step)
         inputs, anchors = rotated_digits(key, digits.inputs, num_anchors=num_anchors)
         return Batch(inputs, digits.labels, anchors if num_anchors else None)
 
@@ -49,7 +49,8 @@ def rotated(config: RunConfig) -> RunData:
         # Anchors are not used during the warm-up, and baselines have none.
         warm_up = step < config.schedule.warm_up_steps
         none = warm_up or not isinstance(config, VaellsConfig)
-        return make_batch(step, 0 if none else config.data.anchors_per_class)
+        count = 0 if none else config.data.anchors_per_class
+        return turned(upright(step), step, count)
 
     title = "rotated " + dataset.name.replace("mnist", "MNIST")
     return RunData(dataset.name, images, None, next_batch, dataset, indices, title)

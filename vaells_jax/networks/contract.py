@@ -7,6 +7,7 @@ two methods will do. All state is in the parameters, which training changes: the
 no running averages (BatchNorm) and no random numbers (Dropout).
 """
 
+import functools
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import flax.linen as nn
@@ -63,6 +64,12 @@ def init_networks(
         ValueError: As `check_networks`.
     """
     latents = check_networks(networks, inputs, latent_size=latent_size)
+    return _draw(key, inputs, networks=networks, latents=latents)
+
+
+@functools.partial(jax.jit, static_argnames=("networks", "latents"))
+def _draw(key, inputs, *, networks, latents):
+    """Draw both networks' parameters in one program; no layer is computed."""
     encoder_key, decoder_key = jax.random.split(key)
     encoder = networks.encoder.init(encoder_key, inputs)
     zeros = jnp.zeros(latents.shape, latents.dtype)

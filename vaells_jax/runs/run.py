@@ -247,9 +247,12 @@ def shuffled_batches(
         return batch_indices(key, step, num_examples=len(labels), batch_size=batch_size)
 
     @jax.jit
-    def next_batch(step):
+    def take(inputs, labels, step):  # a whole set is no constant of a program
         index = indices(step)
         return Batch(inputs[index], labels[index])
+
+    def next_batch(step):
+        return take(inputs, labels, step)
 
     jax.eval_shape(next_batch, 0)  # refuses a size before a run begins
     return next_batch, indices
