@@ -62,7 +62,7 @@ def usable_cores(pairs: int, *arrays) -> int:
     """
     alone = jax.default_backend() == "cpu" and jax.local_device_count() == 1
     placed = is_traced(*arrays) or any(getattr(x, "committed", False) for x in arrays)
-    if not alone or placed or not _settings_are_everybodys():
+    if not alone or placed or not settings_are_everybodys():
         return 1
     return max(1, min(cores(), pairs // PAIRS_PER_DEVICE))
 
@@ -74,8 +74,8 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _settings_are_everybodys():
-    """Tell whether no setting of JAX is this thread's own."""
+def settings_are_everybodys() -> bool:
+    """Tell whether no setting of JAX is this thread's own; other threads lack those."""
     settings = lambda: [getattr(jax.config, name, None) for name in jax.config.values]
     with concurrent.futures.ThreadPoolExecutor(1) as another:
         same = another.submit(settings).result() == settings()

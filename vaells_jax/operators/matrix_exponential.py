@@ -80,7 +80,13 @@ def expm_action(A: Float[Array, "d d"], z: Float[Array, " d"]) -> Float[Array, "
             f"got A {A.shape} and z {z.shape}."
         )
     dtype = jnp.result_type(A, z)
-    A, z = A.astype(dtype), z.astype(dtype)
+    return _expm_action(A.astype(dtype), z.astype(dtype))
+
+
+@jax.jit
+def _expm_action(A, z):
+    """Do it; a step of training calls it seven times, and traces it once."""
+    dtype = A.dtype
     doublings = _doublings(jax.lax.stop_gradient(_traceless(A)[1]))
     bad = doublings > MAX_DOUBLINGS
     mean, X = _traceless(_replace(A, bad, 0.0))

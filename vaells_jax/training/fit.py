@@ -1,5 +1,7 @@
 """The training loop: which step comes next, and what to do between steps."""
 
+import concurrent.futures
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
 from vaells_jax.checks import as_count, check_callable, check_key, check_kind
+from vaells_jax.inference.devices import settings_are_everybodys
 from vaells_jax.model.types import Batch
 from vaells_jax.sharding import place, place_batch, replicated
 from vaells_jax.training.failure import (
@@ -86,6 +89,7 @@ def fit(
     if mesh is not None:
         key, state = (place(x, replicated(mesh)) for x in (key, state))
     stepper = _Stepper(key, next_batch, schedule, make_step, hold, after_warm_up, mesh)
+    stepper.compile_ahead(state)
     kept = to_host(state)
     pending: tuple[int, Phase, dict[str, Any]] | None = None
     stopped = False
@@ -131,12 +135,43 @@ class _Stepper:
     after_warm_up: Callable[[TrainState], TrainState] | None
     mesh: Mesh | None
     _steps: dict[Phase, TrainStep] = dataclasses.field(default_factory=dict)
+    _ahead: dict[Phase, concurrent.futures.Future] = dataclasses.field(
+        default_factory=dict
+    )
     _phase: Phase | None = None
     _held: Any = None
+
+    def compile_ahead(self, state):
+        """Compile the steps of later phases in a thread, while earlier ones run.
+
+        Not for a mesh, nor where this thread has settings of JAX that others lack.
+        """
+        steps = range(int(state.step), self.schedule.steps)
+        begins = {phase_at(step, self.schedule): step for step in reversed(steps)}
+        first, *later = sorted(begins.values()) or [0]
+        if not later or self.mesh is not None or not settings_are_everybodys():
+            return
+        # Python works on one step at a time: the first one's turn is now.
+        _lower(self._compiled(first), self._shapes(first, state))
+        pool = concurrent.futures.ThreadPoolExecutor(1, "compile-ahead")
+        for step in later:
+            work = pool.submit(
+                _compile, self._compiled(step), self._shapes(step, state)
+            )
+            self._ahead[phase_at(step, self.schedule)] = work
+        pool.shutdown(wait=False)
+
+    def _shapes(self, step, state):
+        """Return shapes and types of what a step will take."""
+        arguments = self._arguments(step, state)
+        self._phase = None  # what it holds may change until then
+        return jax.tree.map(jax.typeof, arguments)
 
     def advance(self, step, state):
         """Take the step with this number, counted from 0."""
         state = self._changed(step, state)
+        if (ahead := self._ahead.pop(phase_at(step, self.schedule), None)) is not None:
+            concurrent.futures.wait([ahead])
         return self._compiled(step)(*self._arguments(step, state))
 
     def _arguments(self, step, state):
@@ -192,6 +227,22 @@ class _Stepper:
         if self.after_warm_up is None or step != self.schedule.warm_up_steps:
             return state
         return self._placed(self.after_warm_up(to_host(state)))
+
+
+def _lower(step, shapes):
+    """Lower a step for arguments of these shapes; what fails, fails when it is run.
+
+    A jitted function keeps what is made of it: the first call finds it.
+    """
+    with contextlib.suppress(Exception):
+        return step.lower(*shapes)
+
+
+def _compile(step, shapes):
+    """Compile a step, as `_lower`."""
+    if lowered := _lower(step, shapes):
+        with contextlib.suppress(Exception):
+            lowered.compile()
 
 
 def to_host(tree: Any) -> Any:
