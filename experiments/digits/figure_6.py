@@ -71,9 +71,7 @@ def run_table(
         start = None
         if warm is not None:
             start = functools.partial(with_networks, warm=warm)
-        _, new = run_model(
-            experiment, resolved, folder, left, resources, shared=workdir, start=start
-        )
+        _, new = run_model(experiment, resolved, folder, left, resources, start=start)
         if "evaluate" in parts:
             found[folder.name] = [merits or new]
             summarise(workdir, found)

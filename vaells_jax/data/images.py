@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from vaells_jax.data.arrays import ArrayDataset, Split
-from vaells_jax.data.decoded import decode_once
+from vaells_jax.data.cache import decode_once
 
 PREPARED_NAMES = ("mnist", "fashion_mnist", "kmnist")
 DATASET_NAMES = (*PREPARED_NAMES, "mnist_5k")

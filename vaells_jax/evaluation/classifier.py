@@ -57,6 +57,7 @@ def train_classifier(
     *,
     augment: Augment | None = None,
     options: ClassifierOptions = ClassifierOptions(),  # noqa: B008, immutable
+    on_done: Callable[[int], object] | None = None,
 ) -> PyTree:
     """Train a classifier by cross-entropy.
 
@@ -66,6 +67,7 @@ def train_classifier(
         labels: Their classes, 0 to 9.
         augment: Changes a batch's images anew in every step, by a key.
         options: Length and rate of the training.
+        on_done: Called with 1 after each step.
 
     Returns:
         The network's parameters.
@@ -89,6 +91,8 @@ def train_classifier(
             params, state, jax.random.fold_in(key, step), images, labels,
             augment=augment, options=options,
         )  # fmt: skip
+        if on_done is not None:
+            on_done(1)
     return params
 
 

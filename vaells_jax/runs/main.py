@@ -100,7 +100,7 @@ def run_command(
         runs = []
         for model, config in configs.items():
             own = folder if models == ["vaells"] else folder / model
-            run, merits = run_model(experiment, config, own, parts, resources, root)
+            run, merits = run_model(experiment, config, own, parts, resources)
             runs.append(run)
             found[model].append(merits)
         if "figures" in parts and len(runs) > 1 and resources.host == 0:
@@ -115,7 +115,6 @@ def run_model(
     workdir: pathlib.Path,
     parts: Sequence[str],
     resources: Resources = Resources(),  # noqa: B008, frozen
-    shared: pathlib.Path | None = None,
     start: Callable[[TrainState], TrainState] | None = None,
 ) -> tuple[Run, Merits]:
     """Do parts of an experiment for one model and one seed.
@@ -126,7 +125,6 @@ def run_model(
         workdir: The run's folder.
         parts: Which of train, evaluate and figures to do.
         resources: The devices.
-        shared: Folder of what several runs share; the run's own without it.
         start: Changes the first state, if given.
 
     Returns:
@@ -137,8 +135,6 @@ def run_model(
         config, data, workdir, train="train" in parts, resources=resources,
         watch=experiment.watch, start=start, networks=experiment.networks,
     )  # fmt: skip
-    if shared is not None:
-        run = dataclasses.replace(run, shared=own_folder(shared, resources))
     return run, look(experiment, run, parts)
 
 

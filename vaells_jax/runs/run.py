@@ -129,7 +129,6 @@ class Run:
         step: Steps that it was trained for, or None for weights from elsewhere.
         weights: Where the weights are from, if they were not trained here.
         mesh: Devices that share long evaluations; None for one device.
-        shared: Folder of what several runs share; None for the run's own.
     """
 
     config: RunConfig
@@ -140,7 +139,6 @@ class Run:
     step: int | None
     weights: str | None = None
     mesh: Mesh | None = None
-    shared: pathlib.Path | None = None
 
     @property
     def model(self) -> str:

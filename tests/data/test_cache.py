@@ -3,13 +3,13 @@ import os
 import numpy as np
 import pytest
 
-from vaells_jax.data import decoded
+from vaells_jax.data import cache
 
 
 @pytest.fixture
 def source(monkeypatch, tmp_path):
     """Return a file, and what decodes it and counts how often it did."""
-    monkeypatch.setattr(decoded, "_folder", lambda: tmp_path / "kept")
+    monkeypatch.setattr(cache, "_folder", lambda kind: tmp_path / "kept")
     path = tmp_path / "numbers"
     path.write_bytes(bytes(range(10)))
     calls = []
@@ -24,7 +24,7 @@ def source(monkeypatch, tmp_path):
 def test_the_second_time_nothing_is_decoded(source):
     path, decode, calls = source
     for _ in range(2):
-        found = decoded.decode_once([path], decode)
+        found = cache.decode_once([path], decode)
         np.testing.assert_array_equal(found["numbers"], np.arange(10))
         assert found["numbers"].dtype == np.uint8
     assert len(calls) == 1
@@ -32,10 +32,10 @@ def test_the_second_time_nothing_is_decoded(source):
 
 def test_a_changed_file_is_decoded_again(source):
     path, decode, calls = source
-    decoded.decode_once([path], decode)
+    cache.decode_once([path], decode)
     path.write_bytes(bytes(range(1, 11)))
     os.utime(path, ns=(1, 1))
-    found = decoded.decode_once([path], decode)
+    found = cache.decode_once([path], decode)
     np.testing.assert_array_equal(found["numbers"], np.arange(1, 11))
     assert len(calls) == 2
 
@@ -43,7 +43,7 @@ def test_a_changed_file_is_decoded_again(source):
 @pytest.mark.parametrize("damage", ["half", "flipped", "empty"])
 def test_a_damaged_cache_is_decoded_again(source, damage, tmp_path):
     path, decode, calls = source
-    decoded.decode_once([path], decode)
+    cache.decode_once([path], decode)
     (kept,) = (tmp_path / "kept").iterdir()
     raw = bytearray(kept.read_bytes())
     if damage == "half":
@@ -53,7 +53,7 @@ def test_a_damaged_cache_is_decoded_again(source, damage, tmp_path):
     else:
         raw = b""
     kept.write_bytes(raw)
-    found = decoded.decode_once([path], decode)
+    found = cache.decode_once([path], decode)
     np.testing.assert_array_equal(found["numbers"], np.arange(10))
     assert len(calls) == 2
 
@@ -62,7 +62,7 @@ def test_without_a_cache_everything_works(source, tmp_path):
     path, decode, calls = source
     (tmp_path / "kept").write_text("a file where the folder should be")
     for _ in range(2):
-        decoded.decode_once([path], decode)
+        cache.decode_once([path], decode)
     assert len(calls) == 2
 
 
@@ -73,5 +73,5 @@ def test_what_fails_to_decode_leaves_nothing(source, tmp_path):
         raise ValueError("no PNG")
 
     with pytest.raises(ValueError, match="no PNG"):
-        decoded.decode_once([path], fail)
+        cache.decode_once([path], fail)
     assert not (tmp_path / "kept").exists()

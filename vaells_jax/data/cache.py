@@ -1,4 +1,4 @@
-"""Decoded arrays, cached in the user's cache folder for the next start."""
+"""Arrays that take long to make, kept in the user's cache folder for the next time."""
 
 import hashlib
 import os
@@ -17,20 +17,38 @@ Arrays = dict[str, Any]
 def decode_once(files: Sequence[pathlib.Path], decode: Callable[[], Arrays]) -> Arrays:
     """Return what `decode` makes of some files, from the cache if they are unchanged.
 
-    A file is unchanged if its path, size and time of modification are. A cache that
-    cannot be written or read is done without; the arrays are the same to the bit.
+    A file is unchanged if its path, size and time of modification are.
 
     Args:
         files: The files that are decoded, all of them.
         decode: Reads them.
     """
-    kept = _place(files)
+    about = [
+        (str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in files
+    ]
+    return make_once("decoded", about, decode)
+
+
+def make_once(kind: str, about: object, make: Callable[[], Arrays]) -> Arrays:
+    """Return arrays from the cache, or make them and keep them there.
+
+    A cache that cannot be written or read is done without; the arrays are the same to
+    the bit.
+
+    Args:
+        kind: Name of a folder in the cache.
+        about: All that decides what the arrays are; its `repr` stands for it.
+        make: Makes them.
+    """
+    name = hashlib.sha256(repr(about).encode()).hexdigest()[:32]
+    kept = _folder(kind) / f"{name}.npz"
     try:
         with kept.open("rb") as file, np.load(file) as arrays:
             return dict(arrays)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         pass  # not there yet, or damaged
-    arrays = decode()
+    arrays = make()
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
@@ -42,15 +60,5 @@ def decode_once(files: Sequence[pathlib.Path], decode: Callable[[], Arrays]) -> 
     return arrays
 
 
-def _place(files):
-    """Return where the arrays of these files, as they are now, lie."""
-    about = [
-        (str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns)
-        for path in files
-    ]
-    name = hashlib.sha256(repr(about).encode()).hexdigest()[:32]
-    return _folder() / f"{name}.npz"
-
-
-def _folder():
-    return platformdirs.user_cache_path("vaells_jax", appauthor=False) / "decoded"
+def _folder(kind):
+    return platformdirs.user_cache_path("vaells_jax", appauthor=False) / kind
