@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vaells_jax.data.images import NUM_CLASSES, load_images
 from vaells_jax.data.rotation import rotated_digits
@@ -20,9 +21,8 @@ from vaells_jax.runs.run import (
 
 def natural(config: RunConfig) -> RunData:
     """Load the digits and draw the anchors of each class."""
-    dataset, keys = load_images(config.data.dataset), run_keys(config.seed)
-    train = dataset.train
-    images = jnp.asarray(train.inputs)  # one copy on the device
+    dataset, images = _load(config)
+    train, keys = dataset.train, run_keys(config.seed)
     anchors = anchors_of(config, keys.anchors, train.inputs, train.labels, NUM_CLASSES)
     next_batch, indices = shuffled_batches(
         images, train.labels, keys.order, config.data.batch_size
@@ -33,8 +33,8 @@ def natural(config: RunConfig) -> RunData:
 def rotated(config: RunConfig) -> RunData:
     """Load the digits; a step's batch turns its own and makes their anchors."""
     check_given_anchors(config)
-    dataset, keys = load_images(config.data.dataset), run_keys(config.seed)
-    images = jnp.asarray(dataset.train.inputs)
+    dataset, images = _load(config)
+    keys = run_keys(config.seed)
     upright, indices = shuffled_batches(
         images, dataset.train.labels, keys.order, config.data.batch_size
     )
@@ -54,3 +54,11 @@ def rotated(config: RunConfig) -> RunData:
 
     title = "rotated " + dataset.name.replace("mnist", "MNIST")
     return RunData(dataset.name, images, None, next_batch, dataset, indices, title)
+
+
+def _load(config):
+    """Load the digits; on a CPU, JAX and NumPy hold the training images in common."""
+    dataset = load_images(config.data.dataset)
+    images = jnp.asarray(dataset.train.inputs)
+    train = dataset.train._replace(inputs=np.asarray(images))
+    return dataset._replace(train=train), images

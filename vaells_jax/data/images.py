@@ -186,7 +186,8 @@ def _load_prepared(name: str, folder: pathlib.Path) -> ArrayDataset:
 def _dataset(name: str, train: Split, size: int, test: Split) -> ArrayDataset:
     """Set the training images after the first `size` apart for validation."""
     first = Split(train.inputs[:size], train.labels[:size])
-    rest = Split(train.inputs[size:], train.labels[size:])
+    # A copy, so that the training images may be moved elsewhere.
+    rest = Split(train.inputs[size:].copy(), train.labels[size:])
     names = tuple(map(str, range(NUM_CLASSES)))
     return ArrayDataset(name, first, rest, test, names)
 

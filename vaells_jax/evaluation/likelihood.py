@@ -35,8 +35,8 @@ Anchors = Literal["class", "all", "closest"]
 known), over those of all classes (label unknown), or the closest of its class (eq. 12,
 label known)."""
 
-PATHS_AT_ONCE = 40_000
-"""Paths that are searched at once, which bounds the memory."""
+PATHS_AT_ONCE = 5_000
+"""Paths that are searched at once by each core, which bounds the memory."""
 
 
 class ImportanceTerms(NamedTuple):

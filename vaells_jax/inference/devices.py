@@ -8,7 +8,7 @@ before the first array.
 
 import concurrent.futures
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -53,18 +53,16 @@ def usable_devices(pairs: int, *arrays) -> tuple[jax.Device, ...] | AbstractMesh
     return tuple(devices[:wanted]) if wanted > 1 else None
 
 
-def usable_cores(pairs: int, *arrays) -> int:
-    """Return how many cores of a single CPU are worth using, a thread each.
+def usable_cores(shares: int, *arrays) -> int:
+    """Return how many threads may do shares of work, each on a core of a single CPU.
 
-    One inside any transformation, for arrays that the caller has placed, and where
-    settings of JAX hold in this thread alone (`with jax.enable_x64(True)`): the other
-    threads would not know of them.
+    One inside any transformation, and where settings of JAX hold in this thread alone
+    (`with jax.enable_x64(True)`): the other threads would not know of them.
     """
     alone = jax.default_backend() == "cpu" and jax.local_device_count() == 1
-    placed = is_traced(*arrays) or any(getattr(x, "committed", False) for x in arrays)
-    if not alone or placed or not settings_are_everybodys():
+    if not alone or is_traced(*arrays) or not settings_are_everybodys():
         return 1
-    return max(1, min(cores(), pairs // PAIRS_PER_DEVICE))
+    return max(1, min(cores(), shares))
 
 
 def cores() -> int:
@@ -82,10 +80,20 @@ def settings_are_everybodys() -> bool:
     return same and jax.sharding.get_abstract_mesh().empty
 
 
-def in_threads(work: Callable, shares: list) -> list:
-    """Do all of the work, a thread for each share, and return it in their order."""
-    with concurrent.futures.ThreadPoolExecutor(len(shares)) as pool:
-        return list(pool.map(lambda share: jax.block_until_ready(work(*share)), shares))
+def in_threads(work: Callable, shares: Iterable[tuple], count: int) -> Iterator:
+    """Do the work of each share and yield what it makes, in order.
+
+    Args:
+        work: Makes arrays of a share.
+        shares: The arguments of each.
+        count: Threads; with one it is this one that works.
+    """
+    do = lambda share: jax.block_until_ready(work(*share))
+    if count == 1:
+        yield from map(do, shares)
+        return
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        yield from pool.map(do, shares)
 
 
 def _mesh_of_program() -> AbstractMesh | None:

@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import warnings
@@ -23,6 +24,9 @@ Latents = Float[Array | np.ndarray, "P d"]
 
 FEW_SAMPLES = 10
 """Effective samples below which an estimate of log p(x) is unreliable."""
+
+ROWS = 512
+"""Points that networks work on at once, which bounds the memory."""
 
 
 class Interpolation(NamedTuple):
@@ -164,6 +168,26 @@ class TrainedModel(abc.ABC):
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, **named_arrays(self.params))  # type: ignore[arg-type]
         path.with_suffix(".json").write_text(json.dumps(self.record, indent=2) + "\n")
+
+
+def in_parts(network: Callable[[Array], Array], rows: Array, axes: int) -> Array:
+    """Apply a network to rows, a few hundred at a time where there are many.
+
+    Args:
+        network: Maps `[n, *shape]` to `[n, *outputs]`, each row for itself.
+        rows: What it takes, with any leading axes in place of n.
+        axes: The number of axes of one row.
+    """
+    leading = rows.shape[: rows.ndim - axes]
+    count = math.prod(leading)
+    if count <= ROWS or isinstance(rows, jax.core.Tracer):
+        return network(rows)
+    flat = rows.reshape(count, *rows.shape[rows.ndim - axes :])
+    # The last part takes rows of the one before, so that all are of one shape.
+    starts = [*range(0, count - ROWS, ROWS), count - ROWS]
+    parts = [network(flat[start : start + ROWS]) for start in starts]
+    parts[-1] = parts[-1][len(parts) * ROWS - count :]
+    return jnp.concatenate(parts).reshape(*leading, *parts[0].shape[1:])
 
 
 def check_pairs(starts: Any, ends: Any, size: int | None = None) -> None:

@@ -26,6 +26,7 @@ from vaells_jax.trained.base import (
     TrainedModel,
     check_pairs,
     check_times,
+    in_parts,
     warn_of_few_samples,
 )
 
@@ -57,7 +58,9 @@ class TrainedBaseline(TrainedModel):
 
     def encode(self, inputs: Points) -> Array:
         """Return the centre of each data point's posterior, `[n, d]`."""
-        return _encode(self.params, self._points(inputs), model=self.model)
+        points = self._points(inputs)
+        network = functools.partial(_encode, self.params, model=self.model)
+        return in_parts(network, points, points.ndim - 1)
 
     def decode(self, latents: Float[Array | np.ndarray, "*n d"]) -> Array:
         """Return the mean data point of each latent."""
@@ -67,7 +70,8 @@ class TrainedBaseline(TrainedModel):
                 f"latents must have shape [..., {self.model.latent_size}]; got "
                 f"{list(latents.shape)}."
             )
-        return _decode(self.params, jnp.asarray(latents), model=self.model)
+        network = functools.partial(_decode, self.params, model=self.model)
+        return in_parts(network, jnp.asarray(latents), 1)
 
     def sample_posterior(
         self, key: PRNGKeyArray, inputs: Points, num_samples: int = 1

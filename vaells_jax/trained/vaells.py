@@ -35,6 +35,7 @@ from vaells_jax.trained.base import (
     TrainedModel,
     check_pairs,
     check_times,
+    in_parts,
     warn_of_few_samples,
 )
 
@@ -73,12 +74,15 @@ class TrainedVaells(TrainedModel):
 
     def encode(self, inputs: Points) -> Array:
         """Return latent means, `[n, d]`."""
-        return _encode(self.params, self._points(inputs), model=self.model)
+        points = self._points(inputs)
+        network = functools.partial(_encode, self.params, model=self.model)
+        return in_parts(network, points, points.ndim - 1)
 
     def decode(self, latents: Float[Array | np.ndarray, "*n d"]) -> Array:
         """Return the mean data point of each latent."""
         check_numbers(latents=latents)
-        return _decode(self.params, jnp.asarray(latents), model=self.model)
+        network = functools.partial(_decode, self.params, model=self.model)
+        return in_parts(network, jnp.asarray(latents), 1)
 
     def sample_posterior(
         self, key: PRNGKeyArray, inputs: Points, num_samples: int = 1
@@ -159,10 +163,11 @@ class TrainedVaells(TrainedModel):
             search="global", l1_weight=self.model.prior_search.l1_weight
         )
         # Every search draws from the same key: they are answers, not samples.
-        return _search(
-            jax.random.key(0), operators, jnp.asarray(starts), jnp.asarray(ends),
-            options=options,
-        )  # fmt: skip
+        starts, ends = jnp.asarray(starts), jnp.asarray(ends)
+        fit = infer_coefficients(
+            jax.random.key(0), operators, starts, ends, options=options
+        )
+        return fit.coefficients, _move(operators, fit.coefficients, starts)
 
     def join(
         self, starts: Latents, ends: Latents, times: Float[Array | np.ndarray, " T"]
@@ -291,11 +296,3 @@ _sample = jax.jit(
 )
 _paths = jax.jit(jax.vmap(transport_path, (None, 0, 0, None)))
 _move = jax.jit(jax.vmap(transport, (None, 0, 0)))
-
-
-@functools.partial(jax.jit, static_argnames="options")
-def _search(key, operators, starts, ends, *, options):
-    """Return the best coefficients of each pair and where they lead."""
-    fit = infer_coefficients(key, operators, starts, ends, options=options)
-    reached = jax.vmap(transport, (None, 0, 0))(operators, fit.coefficients, starts)
-    return fit.coefficients, reached
