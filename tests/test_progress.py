@@ -46,3 +46,14 @@ def test_what_is_over_at_once_shows_nothing(monkeypatch, kind):
     with progress.progress_bar(10, unit="step", delay=5) as bar:
         bar.update(10)
     assert not stream.getvalue().strip()
+
+
+def test_the_time_left_may_be_known_otherwise(monkeypatch):
+    stream, left = io.StringIO(), [600.0]
+    monkeypatch.setattr("sys.stderr", stream)
+    with progress.progress_bar(100, unit="step", seconds_left=left.pop) as bar:
+        bar.n = 10
+        bar.refresh()
+        bar.seconds_left = None
+    assert "10 of 100 steps" in stream.getvalue()
+    assert "10:00 left" in stream.getvalue()

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from tqdm import tqdm
@@ -27,20 +28,51 @@ class _Lines(io.TextIOBase):
         self._stream.flush()
 
 
-def progress_bar(total: int, *, unit: str, desc: str = "", **others: Any) -> tqdm:
+class _Bar(tqdm):
+    """A bar whose time left may be known better than from the pace so far."""
+
+    seconds_left: Callable[[], float | None] | None = None
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        found = super().format_dict
+        left = self.seconds_left() if self.seconds_left is not None else None
+        if left:
+            found["rate"] = (found["total"] - found["n"]) / left
+        return found
+
+
+def progress_bar(
+    total: int,
+    *,
+    unit: str,
+    desc: str = "",
+    seconds_left: Callable[[], float | None] | None = None,
+    **others: Any,
+) -> tqdm:
     """Return a bar with the time left; without a terminal, a line every half minute.
 
     Args:
         total: How many units there are.
         unit: Unit of the count, "step" or "example".
         desc: Description of the work.
+        seconds_left: Returns the time left, where units take unequal time; None as
+            long as it is unknown.
         others: Other arguments of `tqdm.tqdm`: `initial`, `delay`, `disable`.
     """
     if sys.stderr.isatty():
-        return tqdm(
+        bar = _Bar(
             total=total, unit=unit, desc=desc or None, dynamic_ncols=True, **others
         )
-    return tqdm(
+    else:
+        bar = _lines(total, unit, desc, others)
+    bar.seconds_left = seconds_left
+    return bar
+
+
+def _lines(total, unit, desc, others):
+    """Return a bar that writes lines."""
+    return _Bar(
         total=total,
         unit=unit,
         desc=f"{desc}: " if desc else None,

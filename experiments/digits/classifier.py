@@ -56,7 +56,7 @@ def digit_classifier(run: Run, *, rotated: bool) -> Classifier:
             options.steps, unit="step", desc="  classifier", delay=5
         ) as bar:
             params = train_classifier(
-                jax.random.key(0), data.train.inputs, name(data.train.labels),
+                jax.random.key(0), run.data.inputs, name(data.train.labels),
                 augment=turn_at_random if rotated else None, options=options,
                 on_done=bar.update,
             )  # fmt: skip

@@ -17,8 +17,9 @@ from vaells_jax.runs.folder import BEST, CHECKPOINTS
 from vaells_jax.runs.load import load_run
 from vaells_jax.runs.records import MetricsLog
 from vaells_jax.runs.run import RunData
-from vaells_jax.runs.train import train_or_restore
+from vaells_jax.runs.train import Pace, train_or_restore
 from vaells_jax.training.checkpoints import Checkpoints
+from vaells_jax.training.schedule import Schedule, phase_at
 
 
 def steps(workdir, name="metrics.jsonl"):
@@ -180,3 +181,21 @@ def test_networks_that_run_away(tmp_path, capsys, unchecked, x64):
     assert (
         "With --debug-nans the same command names the line" in capsys.readouterr().err
     )
+
+
+def test_the_time_left_counts_each_phase_at_its_own_pace():
+    schedule = Schedule(20, warm_up_steps=4, network_steps=2, operator_steps=6)
+    seconds = {"warm_up": 1.0, "network": 3.0, "operators": 2.0}
+    pace, now = Pace(schedule, 0), 0.0
+    assert pace.seconds_left() is None
+    for step in range(20):
+        phase = phase_at(step, schedule)
+        first = step == 0 or phase_at(step - 1, schedule) != phase
+        now += 50.0 if first else seconds[phase]  # these compile
+        pace.took_step(phase, now)
+        to_come = [phase_at(later, schedule) for later in range(step + 1, 20)]
+        if step in (1, 3):  # only the warm-up is known
+            assert pace.seconds_left() == len(to_come) * 1.0
+        if step > 8:
+            assert pace.seconds_left() == sum(seconds[phase] for phase in to_come)
+    assert pace.seconds_left() == 0.0

@@ -1,5 +1,6 @@
 """Training from the newest checkpoint to the end, of any model."""
 
+import collections
 import dataclasses
 import math
 import pathlib
@@ -30,6 +31,7 @@ from vaells_jax.sharding import check_batch_size, place, replicated
 from vaells_jax.training.checkpoints import Checkpoints
 from vaells_jax.training.failure import Failure, NonFiniteLossError
 from vaells_jax.training.fit import fit, to_host
+from vaells_jax.training.schedule import Phase, Schedule, phase_at
 from vaells_jax.training.step import TrainState
 
 Watch = Callable[[Run], dict[str, float]]
@@ -179,13 +181,15 @@ def _train(
         print(f"  resuming from step {first:,} of {config.schedule.steps:,}")
     log = MetricsLog(folder / "metrics.jsonl", resume_step=first)
     started = time.monotonic() - log.elapsed
+    pace = Pace(config.schedule, first)
     bar = progress_bar(
-        config.schedule.steps, unit="step", initial=first, smoothing=0.05,
-        disable=resources.host > 0,
+        config.schedule.steps, unit="step", initial=first, disable=resources.host > 0,
+        seconds_left=pace.seconds_left,
     )  # fmt: skip
 
     def on_step(step, phase, metrics, state):
         del state
+        pace.took_step(phase, time.monotonic())
         bar.update()
         if step % config.log.log_every == 0 or step == config.schedule.steps:
             bar.set_postfix(phase=phase, loss=f"{metrics['loss']:.4g}", refresh=False)
@@ -208,6 +212,35 @@ def _train(
     finally:
         bar.close()
         log.close()
+
+
+class Pace:
+    """How long steps take in each phase, and so the time that a training has left."""
+
+    def __init__(self, schedule: Schedule, first: int):
+        """Begin before a step, counted from 0."""
+        steps = range(first, schedule.steps)
+        self._left = collections.Counter(phase_at(step, schedule) for step in steps)
+        self._recent: dict[Phase, collections.deque[float]] = {}
+        self._last: tuple[Phase, float] | None = None
+
+    def took_step(self, phase: Phase, now: float) -> None:
+        """Note that a step is done, at a time in seconds."""
+        self._left[phase] -= 1
+        # Steps that follow another phase's compile, or compute what their phase holds.
+        if self._last is not None and self._last[0] == phase:
+            recent = self._recent.setdefault(phase, collections.deque(maxlen=99))
+            recent.append(now - self._last[1])
+        self._last = phase, now
+
+    def seconds_left(self) -> float | None:
+        """Return the time left; phases to come count as the slowest one so far."""
+        if not self._recent:
+            return None
+        each = {phase: np.median(times) for phase, times in self._recent.items()}
+        slowest = max(each.values())
+        left = self._left.items()
+        return float(sum(count * each.get(phase, slowest) for phase, count in left))
 
 
 def _written_down(error, workdir, resources, example_indices):
