@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -162,10 +163,16 @@ class _Stepper:
         pool.shutdown(wait=False)
 
     def _shapes(self, step, state):
-        """Return shapes and types of what a step will take."""
-        arguments = self._arguments(step, state)
-        self._phase = None  # what it holds may change until then
-        return jax.tree.map(jax.typeof, arguments)
+        """Return shapes and types of what a step will take, or None if unknown."""
+        held = None
+        if self.hold is not None:
+            hold = functools.partial(self.hold, phase_at(step, self.schedule))
+            try:
+                held = jax.eval_shape(hold, state)
+            except Exception:  # it may want numbers
+                return None
+        held = () if held is None else (held,)
+        return *jax.tree.map(jax.typeof, (state, self.key, self._batch(step))), *held
 
     def advance(self, step, state):
         """Take the step with this number, counted from 0."""
