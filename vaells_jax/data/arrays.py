@@ -88,7 +88,7 @@ def from_arrays(
     validation_fraction: float = 0.1,
     name: str = "own data",
 ) -> ArrayDataset:
-    """Check data and split them by key, each class by itself.
+    """Check data and split them by key, class by class.
 
     Args:
         inputs: `[N, *x]` floats: vectors, or images `[N, H, W]` or `[N, H, W, C]` with

@@ -1,4 +1,4 @@
-"""Decoded arrays, cached in the user's cache folder for the next start."""
+"""Decoded arrays, cached in the user's cache folder for later runs."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ def decode_once(files: Sequence[pathlib.Path], decode: Callable[[], Arrays]) -> 
     """Return what `decode` makes of some files, from the cache if they are unchanged.
 
     A file is unchanged if its path, size and time of modification are. A cache that
-    cannot be written or read is done without; the arrays are the same to the bit.
+    cannot be written or read is ignored; the arrays are the same to the bit.
 
     Args:
         files: The files that are decoded, all of them.

@@ -32,7 +32,7 @@ def in_chunks(
 
     Args:
         evaluate: From parameters, key and a batch to arrays with an entry a data point;
-            hashable, for it is compiled once for each function.
+            hashable, because it is compiled once for each function.
         params: What it takes first.
         key: Random key.
         batch: Data points, as many as there are.
@@ -57,7 +57,7 @@ def in_chunks(
     found = []
     for i in range(0, count, size * devices):
         starts = i + size * np.arange(devices)
-        # What lacks is filled up with examples seen before: one shape, one compile.
+        # The last chunk is filled up with earlier examples: one shape, one compile.
         index = (starts[:, None] + np.arange(size)) % count
         if mesh is None:
             keys, index = jax.random.fold_in(key, i), index[0]

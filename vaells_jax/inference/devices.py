@@ -1,8 +1,8 @@
 """A search spread over the local devices, or over the cores of a single CPU.
 
 XLA runs one program's loops on one core. A call with arrays shares its pairs among
-threads, a core each. Inside a program there is no such way: there a CPU's cores are
-used by showing them to JAX as devices, `jax.config.update("jax_num_cpu_devices", n)`
+threads, a core each. Inside a program this is not possible: there a CPU's cores are
+used if JAX treats them as devices, by `jax.config.update("jax_num_cpu_devices", n)`
 before the first array.
 """
 
@@ -22,7 +22,7 @@ PAIRS_PER_DEVICE = 256
 
 
 def is_traced(*arrays) -> bool:
-    """Tell whether a call is part of a transformation: `jit`, `vmap`, `grad`."""
+    """Return whether a call is part of a transformation: `jit`, `vmap`, `grad`."""
     return any(isinstance(x, jax.core.Tracer) for x in arrays)
 
 
@@ -58,7 +58,7 @@ def usable_cores(pairs: int, *arrays) -> int:
 
     One inside any transformation, for arrays that the caller has placed, and where
     settings of JAX hold in this thread alone (`with jax.enable_x64(True)`): the other
-    threads would not know of them.
+    threads would not have them.
     """
     alone = jax.default_backend() == "cpu" and jax.local_device_count() == 1
     placed = is_traced(*arrays) or any(getattr(x, "committed", False) for x in arrays)
@@ -75,7 +75,7 @@ def cores() -> int:
 
 
 def _settings_are_everybodys():
-    """Tell whether no setting of JAX is this thread's own."""
+    """Return whether no setting of JAX is this thread's own."""
     settings = lambda: [getattr(jax.config, name, None) for name in jax.config.values]
     with concurrent.futures.ThreadPoolExecutor(1) as another:
         same = another.submit(settings).result() == settings()
@@ -83,7 +83,7 @@ def _settings_are_everybodys():
 
 
 def in_threads(work: Callable, shares: list) -> list:
-    """Do all of the work, a thread for each share, and return it in their order."""
+    """Run a function in a thread for each share; return the results in order."""
     with concurrent.futures.ThreadPoolExecutor(len(shares)) as pool:
         return list(pool.map(lambda share: jax.block_until_ready(work(*share)), shares))
 
