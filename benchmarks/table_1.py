@@ -69,7 +69,7 @@ def main(
     preset: Literal["tuned", "quick", "paper"] = "tuned",
     experiments: tuple[str, ...] = tuple(EXPERIMENTS),
 ) -> int:
-    """Train, measure and draw every model; go on where it stopped.
+    """Train, measure and draw every model; resume where it stopped.
 
     Args:
         workdir: Gets a folder for each experiment, table_1.md, table_1.json and a
