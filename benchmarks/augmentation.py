@@ -194,7 +194,7 @@ def main(
     seeds: int = 5,
     quick: bool = False,
 ) -> int:
-    """Choose each method's settings and measure them; go on where it stopped.
+    """Choose each method's settings and measure them; resume where it stopped.
 
     Args:
         output: Gets augmentation.json, augmentation.md, augmentation.png and the

@@ -124,7 +124,7 @@ def main(
     sets: tuple[str, ...] = tuple(SYMMETRIES),
     first_seed: int = 0,
 ) -> int:
-    """Fit operators to every data set and seed and score them; go on where it stopped.
+    """Fit operators to every data set and seed and score them; resume where it stopped.
 
     Args:
         output: Gets symmetry.json, symmetry.md and symmetry.png.

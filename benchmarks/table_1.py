@@ -69,7 +69,7 @@ def main(
     preset: Literal["tuned", "quick", "paper"] = "tuned",
     experiments: tuple[str, ...] = tuple(EXPERIMENTS),
 ) -> int:
-    """Train, measure and draw every model; go on where it stopped.
+    """Train, measure and draw every model; resume where it stopped.
 
     Args:
         workdir: Gets a folder for each experiment, table_1.md, table_1.json and a
@@ -86,7 +86,7 @@ def main(
         if status:
             return status
         record[name] = gather(folder)
-        text += f"## {name.replace('_', ' ')}\n\n{table(record[name])}\n"
+        text += f"## {_title(name)}\n\n{table(record[name])}\n"
         save_figure(figure(record[name], name), workdir / f"{name}.png")
     write_json(workdir / "table_1.json", record)
     (workdir / "table_1.md").write_text(text)
@@ -126,9 +126,7 @@ def figure(values: Values, name: str) -> Figure:
     columns = 3  # panels in a row
     rows = -(-len(values) // columns)
     height = 0.7 + rows * (0.5 + 0.2 * len(models))
-    drawn = new_figure(
-        PAGE_WIDTH, height, f"Table 1 with numbers: {name.replace('_', ' ')}"
-    )
+    drawn = new_figure(PAGE_WIDTH, height, f"Table 1 with numbers: {_title(name)}")
     grid = drawn.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for axes in grid[len(values) :]:
         axes.set_visible(False)
@@ -143,6 +141,11 @@ def figure(values: Values, name: str) -> Figure:
         plain_axes(axes)
     grid[0].invert_yaxis()
     return drawn
+
+
+def _title(name: str) -> str:
+    """Return an experiment's name as it is written in text."""
+    return name.replace("_", " ").replace("mnist", "MNIST")
 
 
 def _models(values: Values) -> list[str]:

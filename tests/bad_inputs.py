@@ -1,4 +1,4 @@
-"""Inputs that cannot be meant, and what answers them: the list behind the docs' table.
+"""Invalid inputs and the errors that they raise: the list behind the table of the docs.
 
 `python -m tests.bad_inputs` prints docs/bad_inputs.md.
 """
@@ -1159,17 +1159,16 @@ RECORDS = {
 
 HEAD = """# What is refused, and how
 
-Each of these is answered by a `ValueError` that names the argument, what came and what
-is wanted, raised by this library before JAX meets the argument; the command line names
-the flag and ends with status 2. The table is made of the tests' own list
-(`python -m tests.bad_inputs`), and `tests/test_bad_inputs.py` tries every entry:
-{calls} calls and {lines} command lines.
+Each of these raises a `ValueError` that names the argument, what came and what is
+wanted, before the argument reaches JAX; the command line names the flag and ends with
+status 2. The table is made of the tests' own list (`python -m tests.bad_inputs`), and
+`tests/test_bad_inputs.py` tries every entry: {calls} calls and {lines} command lines.
 
-What is no mistake in form is answered in the result: searches of pairs that are not
+What goes wrong in a computation is shown by its result: searches of pairs that are not
 finite, or start at zero, return `converged=False` and finite numbers, transports out of
 range are NaN, and a run whose loss or gradient is not finite stops and leaves `failed/`
-(see the README). Checkpoints and published files are read without running anything in
-them; damaged ones are named.
+([Runs that break](reproduction.md#runs-that-break)). Checkpoints and
+published files are read without running anything in them; an error names a damaged one.
 
 | function | argument | refused |
 | --- | --- | --- |

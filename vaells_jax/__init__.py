@@ -5,8 +5,8 @@ import pathlib
 import sys
 
 if pathlib.Path(sys.argv[0]).stem in ("-m", "vaells-jax"):
-    # Of programs from its cache XLA logs as errors that they were tuned for this
-    # machine; it reads this when JAX is first imported.
+    # XLA logs an error for each program from its cache that was tuned for another
+    # machine. It reads this variable when JAX is first imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from vaells_jax.data.arrays import from_arrays, spread_anchors

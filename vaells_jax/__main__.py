@@ -30,7 +30,7 @@ HELP = """usage: vaells-jax COMMAND ...
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run a command line; return the exit status."""
     command, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if command in ("-h", "--help"):
         print(HELP, end="")

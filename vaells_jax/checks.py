@@ -16,10 +16,10 @@ PRECISIONS = ("float32", "float64")
 
 
 def check_numbers(**arrays: Any) -> None:
-    """Raise a ValueError for what is no array of float32 or float64 numbers.
+    """Raise a ValueError unless each value is an array of float32 or float64 numbers.
 
     Args:
-        arrays: Arguments by their names; traced arrays will do.
+        arrays: Arguments by name; they may be traced.
     """
     for name, value in arrays.items():
         if not isinstance(value, jax.Array | np.ndarray | np.generic):
@@ -31,7 +31,7 @@ def check_numbers(**arrays: Any) -> None:
 
 
 def check_examples(name: str, values: Any) -> None:
-    """Raise a ValueError unless there are examples of numbers, `[n, *x]`, none 0."""
+    """Raise a ValueError unless `values` are numbers `[n, *x]` with no size of 0."""
     check_numbers(**{name: values})
     if values.ndim < 2 or 0 in values.shape:
         raise ValueError(
@@ -40,11 +40,11 @@ def check_examples(name: str, values: Any) -> None:
 
 
 def check_shapes(**arrays: tuple[Any, str]) -> None:
-    """Raise a ValueError unless arrays of numbers fit together, no size of them 0.
+    """Raise a ValueError unless arrays of numbers fit together, with no size of 0.
 
     Args:
-        arrays: Value and shape by name, `points=(points, "n x")`: what has the same
-            letter has the same size.
+        arrays: Value and shape by name, `points=(points, "n x")`: axes with the same
+            letter have the same size.
     """
     sizes: dict[str, int] = {}
     shapes = {name: np.shape(value) for name, (value, _) in arrays.items()}
@@ -64,7 +64,7 @@ def check_shapes(**arrays: tuple[Any, str]) -> None:
 
 
 def check_integers(**arrays: Any) -> None:
-    """Raise a ValueError for what is no array of integers."""
+    """Raise a ValueError unless `value` is an array of integers."""
     for name, value in arrays.items():
         if not isinstance(value, jax.Array | np.ndarray | np.generic):
             raise ValueError(f"{name} must be an array; got {_shown(value)}.")
@@ -99,7 +99,7 @@ def check_kind(**pairs: tuple[Any, Any]) -> None:
 
 
 def check_callable(**functions: Any) -> None:
-    """Raise a ValueError for what is no function."""
+    """Raise a ValueError unless `value` can be called."""
     for name, value in functions.items():
         if not callable(value):
             raise ValueError(f"{name} must be a function; got {_shown(value)}.")
@@ -122,7 +122,7 @@ def as_count(name: str, value: Any, least: int = 1) -> int:
 
 
 def check_member(name: str, value: Any, members: tuple[str, ...]) -> None:
-    """Raise a ValueError unless `value` is one of some words."""
+    """Raise a ValueError unless `value` is one of the given words."""
     if not isinstance(value, str) or value not in members:
         raise ValueError(f"{name} must be one of {members}; got {_shown(value)}.")
 
@@ -177,7 +177,7 @@ def _plain(name: str, value: Any) -> Any:
     """Return NumPy's and JAX's scalars as Python's, and anything else as it is."""
     if isinstance(value, jax.core.Tracer):
         raise ValueError(
-            f"{name} must be known before tracing, for it is static; got a traced "
+            f"{name} must be known before tracing because it is static; got a traced "
             f"{_shown(value)}: make it outside of jit, grad and vmap."
         )
     array = isinstance(value, np.generic | np.ndarray | jax.Array)
@@ -186,11 +186,11 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def check_finite(name: str, values: Any, *, unit: bool = False) -> None:
-    """Raise a ValueError for what is no array of finite numbers.
+    """Raise a ValueError unless `values` is an array of finite numbers.
 
     Args:
         name: The argument.
-        values: Its value; traced, or spread over hosts, its kind alone is looked at.
+        values: Its value; only the type of traced and distributed arrays is checked.
         unit: Whether it has to be in [0, 1], to a thousandth, as images are.
     """
     check_numbers(**{name: values})
@@ -210,12 +210,12 @@ def check_finite(name: str, values: Any, *, unit: bool = False) -> None:
     if unit and (low < -1e-3 or high > 1.001):
         raise ValueError(
             f"{name} must be images with values in [0, 1]; got {low:.4g} to "
-            f"{high:.4g}: divide 0 to 255 by 255, and of -1 to 1 take (x + 1) / 2."
+            f"{high:.4g}: divide 0 to 255 by 255, or map -1 to 1 by (x + 1) / 2."
         )
 
 
 def check_labels(name: str, labels: Any, count: int, kinds: str = "integers") -> None:
-    """Raise a ValueError for an array that is not a class for each example.
+    """Raise a ValueError unless `labels` has one class for each example.
 
     Args:
         name: The argument.
@@ -276,7 +276,7 @@ def as_number(
 
 
 def _shown(value: Any) -> str:
-    """Say what came, briefly."""
+    """Describe a value in a few words."""
     if value is None or isinstance(value, bool | int | float | complex | str):
         return repr(value)[:60]
     if isinstance(value, np.generic | np.ndarray | jax.Array):

@@ -2,7 +2,7 @@
 
 Parameters and optimiser state are replicated. Programs are written for the whole batch
 and XLA splits them; the coefficient search, which would otherwise wait for the slowest
-pair of all devices in every round, is told to search each device's share on its own
+pair of all devices in every round, searches each device's share on its own
 (`inference/devices.py`).
 """
 
@@ -20,7 +20,7 @@ AXIS = "batch"
 
 
 def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
-    """Line devices up.
+    """Make a mesh of one axis.
 
     Args:
         devices: Those of every host, in the same order everywhere.
@@ -39,17 +39,17 @@ def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Say that every device holds the whole array."""
+    """Return the sharding in which every device holds the whole array."""
     return NamedSharding(mesh, Spec())
 
 
 def split(mesh: Mesh) -> NamedSharding:
-    """Say that each device holds its share of an array's first axis."""
+    """Return the sharding that splits an array's first axis among the devices."""
     return NamedSharding(mesh, Spec(AXIS))
 
 
 def place(tree: Any, sharding: NamedSharding) -> Any:
-    """Lay arrays, equal on every host, out over a mesh."""
+    """Place arrays, equal on every host, on a mesh."""
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
 
@@ -87,7 +87,7 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
 
 
 def on_mesh(function: Callable, mesh: Mesh) -> Callable:
-    """Let what a function traces know the mesh that it will run on."""
+    """Trace a function under the mesh that it will run on."""
 
     def traced(*args, **kwargs):
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):

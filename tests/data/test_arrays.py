@@ -193,6 +193,9 @@ def test_files(tmp_path):
         load_npz(path)
     with pytest.raises(ValueError, match="cannot be read"):
         load_npz(tmp_path / "none.npz")
+    (tmp_path / "mine.csv").write_text("0.5,1.0\n")
+    with pytest.raises(ValueError, match="mine.csv cannot be read as one: numpy.savez"):
+        load_npz(tmp_path / "mine.csv")
 
 
 def test_spread_anchors_are_those_of_draw_anchors():

@@ -152,7 +152,7 @@ def test_anchors_that_are_not_to_be_had(tiny_model, tiny_params, tiny_batch, unc
     )
     with pytest.raises(ValueError, match="'closest'.*'near'"):
         ask(tiny_params, "near")
-    with pytest.raises(ValueError, match="anchors of classes"):
+    with pytest.raises(ValueError, match="anchors by class"):
         ask(tiny_params._replace(anchors=None), "all")
 
 

@@ -1,8 +1,8 @@
 """The interface of a baseline: a posterior, a prior and a likelihood.
 
 A model is a frozen record (static under `jit`) whose functions take one example;
-`elbo.py` maps them over samples and examples. A new model is a subclass that says what
-its posterior and its prior are.
+`elbo.py` maps them over samples and examples. A new model is a subclass that defines
+its posterior and its prior.
 """
 
 import abc
@@ -53,9 +53,8 @@ class Baseline(abc.ABC):
         networks: Encoder, to `encoder_size(latent_size)` features, and decoder.
         latent_size: Entries of a latent.
         likelihood: Density of the data, given the decoder's outputs.
-        has_density: Whether there are log p(z) and log q(z|x), so that log p(x) is.
-        networks_first: Whether the schedule's warm-up trains the networks alone, for
-            what comes after it.
+        has_density: Whether log p(z) and log q(z|x) exist, and log p(x) with them.
+        networks_first: Whether the schedule's warm-up trains the networks alone.
         params: The parameters of a model that `bind` gave them; otherwise None.
     """
 
@@ -74,7 +73,7 @@ class Baseline(abc.ABC):
         check_fields(self)
 
     def bind(self: Kind, params: BaselineParams) -> Kind:
-        """Return the model with its parameters, for what it does by them.
+        """Return the model with its parameters, for methods that need them.
 
         `elbo.py` and `trained/baseline.py` call every function of a model with them.
         As a static argument a bound model equals the one without.
@@ -142,7 +141,7 @@ class Baseline(abc.ABC):
 
     def widen(self, posterior: Posterior, factor: float) -> Posterior:
         """Widen a posterior's deviation by a factor, for figures of its samples."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how.")
+        raise NotImplementedError(f"{type(self).__name__} cannot widen its posterior.")
 
     def init_prior(self, key: PRNGKeyArray, inputs: Float[Array, "n ..."]) -> PyTree:
         """Draw the first parameters of a learned prior from the training data."""
@@ -188,7 +187,7 @@ class Baseline(abc.ABC):
 def gather_examples(
     next_batch: Callable[[int], Batch], step: int, count: int
 ) -> Float[Array, "n ..."]:
-    """Return so many examples, those of a step's batch and the following ones."""
+    """Return `count` examples, those of a step's batch and of the following ones."""
     inputs: list[np.ndarray] = []
     while sum(len(x) for x in inputs) < count:
         inputs.append(np.asarray(next_batch(step + len(inputs)).inputs))

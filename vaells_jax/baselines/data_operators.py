@@ -32,6 +32,6 @@ class DataOperators(ManifoldAutoencoder):
     networks_first: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Take no networks in place of those that are given."""
+        """Replace the given networks by the identity."""
         super().__post_init__()
         object.__setattr__(self, "networks", Networks(Identity(), Identity()))

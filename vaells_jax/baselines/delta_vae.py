@@ -38,7 +38,7 @@ class DeltaVae(Baseline):
     Note:
         Importance samples are not the walk's, whose density is not known, but Gaussians
         of the same time pushed from the tangent space, the same to first order. Time is
-        bounded to where the divergence's expansion is good.
+        bounded to where the divergence's expansion is accurate.
     """
 
     extra_entries: ClassVar[int] = 1

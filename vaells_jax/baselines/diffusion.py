@@ -57,8 +57,8 @@ def embed(
     psi = chances @ found.coordinates / jnp.asarray(found.eigenvalues)
     apart = found.coordinates - psi[None]
     covariance = (apart * chances[:, None]).T @ apart
-    # Along a curve there is no other direction: it gets a tenth of the deviation; where
-    # no coordinate (of mean square 1) tells neighbours apart there is a thousandth.
+    # Across a curve nothing varies: a tenth of the deviation is added there, and a
+    # thousandth where no coordinate (of mean square 1) separates neighbours.
     least = 0.01 * jnp.trace(covariance) + 1e-6
     return chances, psi, jnp.linalg.cholesky(covariance + least * jnp.eye(len(psi)))
 
@@ -71,7 +71,8 @@ def fit_diffusion(
     Args:
         examples: x_j.
         size: How many coordinates.
-        neighbours: Whose distance is an example's scale, itself counted.
+        neighbours: The neighbour, the example itself being the first, whose distance
+            is the example's scale.
     """
     from scipy.linalg import eigh
 

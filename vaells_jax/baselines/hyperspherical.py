@@ -13,7 +13,7 @@ from vaells_jax.baselines.sphere import great_circle, log_sphere_area, unit
 from vaells_jax.checks import as_count
 
 MAX_CONCENTRATION = 1e4
-"""What the density, its divergence and its samples are tested to."""
+"""Largest concentration at which density, divergence and samples are tested."""
 
 
 class VonMisesFisher(NamedTuple):

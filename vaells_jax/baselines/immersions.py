@@ -110,8 +110,8 @@ def squared_distance(
 ) -> Float[Array, ""]:
     """Return the geodesic's squared length, differentiable in params and ends.
 
-    A minimum's derivative is the energy's where its curve stands still: by an end,
-    twice the velocity there, lowered by the metric.
+    A minimum's derivative is the energy's with the curve held fixed: with respect to
+    an end it is twice the velocity there, lowered by the metric.
 
     Note:
         The other arguments are `geodesic`'s. Chords make the distance too short, by

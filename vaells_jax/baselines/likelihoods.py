@@ -33,11 +33,11 @@ class Likelihood:
         check_fields(self, positive=("std",))
 
     def check_support(self, inputs: Any) -> None:
-        """Raise a ValueError for data that can have no density, where concrete."""
+        """Raise a ValueError for data outside the support, if they are not traced."""
         check_finite("inputs", inputs, unit=self.kind == "bernoulli")
 
     def describe(self) -> str:
-        """Say in words what p(x|z) is."""
+        """Describe p(x|z) in words."""
         if self.kind == "bernoulli":
             return "Bernoulli, binary data"
         return f"Gaussian, sigma = {self.std:.3g}"

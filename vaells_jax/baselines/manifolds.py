@@ -37,7 +37,7 @@ class Manifold(abc.ABC):
         log_volume: Log of its volume.
         curvature: Its scalar curvature.
         max_time: The time of Brownian motion to which the small-time divergence is
-            good (0.005 nats in dimensions 1 and 2, 0.07 in 6, 0.3 in 16).
+            accurate (to 0.005 nats in dimensions 1 and 2, 0.07 in 6, 0.3 in 16).
     """
 
     size: int

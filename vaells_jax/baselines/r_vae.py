@@ -1,8 +1,9 @@
 """The R-VAE (Kalatzis et al., 2020): Brownian motion under the decoder's metric.
 
 An autoencoder is trained first (the schedule's warm-up). Radial basis functions about
-its codes then become the decoder's deviation, which grows away from the data; it, the
-posteriors' times and the prior are trained further, the networks no more.
+its codes then become the decoder's deviation, which grows away from the data. The
+deviation, the posteriors' times and the prior are trained further; the networks are
+not.
 """
 
 import dataclasses
@@ -37,7 +38,7 @@ POSTERIOR_STEPS, PRIOR_STEPS = 5, 500
 """Of the random walks that draw from a posterior and from the prior."""
 
 CODES = 2_000
-"""Examples whose codes the radial basis functions are set by."""
+"""Examples whose codes decide the radial basis functions."""
 
 PATH_SEGMENTS, PATH_ITERATIONS = 30, 30
 

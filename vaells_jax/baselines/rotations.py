@@ -15,7 +15,7 @@ from vaells_jax.baselines.sphere import unit
 
 
 def orthonormal(vectors: Float[Array, " 6"]) -> Float[Array, " 6"]:
-    """Make two vectors the first columns of a rotation by Gram and Schmidt.
+    """Make two vectors the first columns of a rotation by Gram-Schmidt.
 
     The map "s2s2" of Falorsi et al. (2018): unlike the exponential of a vector it has a
     continuous right inverse, as the mean of an encoder needs.
@@ -99,7 +99,7 @@ def representations(
 
     Args:
         matrix: The rotation.
-        degrees: How many, from degree 1 on: `[3, 3]`, `[5, 5]` and so forth.
+        degrees: How many, from degree 1 on: `[3, 3]`, `[5, 5]` and so on.
     """
     found = [matrix]
     for basis in _highest_parts(degrees):

@@ -1,11 +1,11 @@
 """Moments of the von Mises-Fisher density's cosine, accurate for all concentrations.
 
-A vector of that density on the unit sphere of R^m has, with the mean direction, the
-angle `theta` of density `exp(kappa cos theta) sin(theta)^(m-2) / I`. What the density,
-its divergence and its samples' derivative want of Bessel functions are integrals of
-that smooth function over an interval in which all of its mass lies, which 64 nodes of
-Gauss and Legendre give to the last digits: no order is special, nothing overflows and
-no term is the difference of two large ones.
+The angle `theta` between a vector of that density on the unit sphere of R^m and the
+mean direction has the density `exp(kappa cos theta) sin(theta)^(m-2) / I`. The Bessel
+functions in the density, its divergence and its samples' derivative are integrals of
+that smooth function over an interval in which all of its mass lies. 64 Gauss-Legendre
+nodes give them to the last digits: no order is special, nothing overflows and no term
+is the difference of two large ones.
 """
 
 import math
@@ -83,7 +83,7 @@ def cosine_moments(kappa: Float[Array, ""], dim: int) -> CosineMoments:
 def quadrature(
     low: Float[Array, ""], high: Float[Array, ""]
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-    """Return Gauss and Legendre's nodes and weights on an interval."""
+    """Return Gauss-Legendre nodes and weights on an interval."""
     half = (high - low) / 2.0
     nodes, weights = (jnp.asarray(x, half.dtype) for x in (_NODES, _WEIGHTS))
     return low + half * (1.0 + nodes), half * weights
@@ -113,7 +113,7 @@ def series(
 
 
 def small(kappa: Float[Array, ""], dim: int) -> Bool[Array, ""]:
-    """Say whether the power series is the better sum."""
+    """Return whether the power series is the more accurate."""
     return kappa < max(10.0, dim / 2)
 
 

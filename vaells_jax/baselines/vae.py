@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from vaells_jax.baselines.base import Baseline
 
 LOG_VARIANCE_RANGE = (-12.0, 6.0)
-"""Bounds of log sigma^2: beyond them its exponential tells nothing but overflow."""
+"""Bounds of log sigma^2, within which its exponential stays in range."""
 
 
 class DiagonalNormal(NamedTuple):

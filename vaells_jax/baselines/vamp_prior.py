@@ -14,7 +14,7 @@ from vaells_jax.networks.contract import apply_encoder
 
 
 def log_mixture(z: Float[Array, " d"], components: DiagonalNormal) -> Float[Array, ""]:
-    """Return `log 1/K sum_k N(z; mu_k, sigma_k^2)` in nats, eq. 9 of theirs.
+    """Return `log 1/K sum_k N(z; mu_k, sigma_k^2)` in nats, their eq. 9.
 
     Args:
         z: Where.
@@ -25,7 +25,7 @@ def log_mixture(z: Float[Array, " d"], components: DiagonalNormal) -> Float[Arra
 
 
 def sample_mixture(key: PRNGKeyArray, components: DiagonalNormal) -> Float[Array, " d"]:
-    """Draw a component, all equally likely, and from it."""
+    """Draw from a component, all equally likely."""
     component_key, key = jax.random.split(key)
     index = jax.random.randint(component_key, (), 0, components.mean.shape[0])
     return sample_normal(key, jax.tree.map(lambda x: x[index], components))
@@ -85,7 +85,7 @@ class VampPrior(Vae):
     def draw_prior(
         self, key: PRNGKeyArray, prior: DiagonalNormal
     ) -> Float[Array, " d"]:
-        """Draw a component, then from it."""
+        """Draw from one of the components."""
         return sample_mixture(key, prior)
 
     def divergence(

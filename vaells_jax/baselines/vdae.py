@@ -65,8 +65,9 @@ class Vdae(Baseline):
     """Posterior N(mu(x), L(x) L(x)^T), prior a step of the walk from an example.
 
     Attributes:
-        num_examples: N, that the map is of.
-        neighbours: Of an example, that a step goes to.
+        num_examples: N, the number of examples in the map.
+        neighbours: The neighbour whose distance is an example's scale, see
+            `diffusion.py`.
         steps: Of the walk that draws from the prior; all but the first go through the
             networks. `log_prior` is the density of one step.
     """

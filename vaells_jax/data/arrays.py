@@ -58,8 +58,12 @@ def load_npz(path: str | os.PathLike[str]) -> tuple[Any, Any, Any]:
         with pathlib.Path(path).open("rb") as stream, np.load(stream) as file:
             found = dict(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:
+        # What NumPy says of files of other kinds does not help.
+        other = not str(path).endswith(".npz")
+        reason = "numpy.savez(FILE, inputs=array) makes one of an array"
         raise ValueError(
-            f"path must be an .npz file; {path} cannot be read as one: {error}."
+            f"path must be an .npz file; {path} cannot be read as one: "
+            f"{reason if other else error}."
         ) from error
     held = sorted(found)
     known = {
@@ -88,7 +92,7 @@ def from_arrays(
     validation_fraction: float = 0.1,
     name: str = "own data",
 ) -> ArrayDataset:
-    """Check data and split them by key, each class by itself.
+    """Check data and split them by key, class by class.
 
     Args:
         inputs: `[N, *x]` floats: vectors, or images `[N, H, W]` or `[N, H, W, C]` with

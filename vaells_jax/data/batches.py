@@ -157,7 +157,7 @@ def binarise(
         Zeros and ones of the images' number type.
 
     Raises:
-        ValueError: For what is no array of numbers, or outside [0, 1].
+        ValueError: If it is not an array of numbers in [0, 1].
     """
     check_key("key", key)
     check_finite("images", images, unit=True)
@@ -170,9 +170,9 @@ def _permute(
 ) -> Int[Array, " k"]:
     """Send positions through a random permutation of 0 to `size` - 1.
 
-    A Feistel network of random tables over pairs of digits, walked on while it lands
-    outside the range: it costs what the batch costs, where a shuffle of 50,000
-    examples in every step took 40 ms on one core.
+    A Feistel network of random tables over pairs of digits, applied again while the
+    result lies outside the range. Its cost grows with the batch alone; a shuffle of
+    50,000 examples in every step took 40 ms on one core.
     """
     base = math.isqrt(size - 1) + 1
     tables = jax.random.randint(key, (_ROUNDS, base), 0, base)

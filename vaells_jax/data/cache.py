@@ -33,7 +33,7 @@ def decode_once(files: Sequence[pathlib.Path], decode: Callable[[], Arrays]) -> 
 def make_once(kind: str, about: object, make: Callable[[], Arrays]) -> Arrays:
     """Return arrays from the cache, or make them and keep them there.
 
-    A cache that cannot be written or read is done without; the arrays are the same to
+    A cache that cannot be written or read is ignored; the arrays are the same to
     the bit.
 
     Args:

@@ -82,7 +82,7 @@ def load_images(name: str | None, *, data_dir: str | None = None) -> ArrayDatase
     except ValueError as error:
         if name is not None:
             raise
-        _logger.warning("%s\nGoing on with 5,000 of its digits (mnist_5k).", error)
+        _logger.warning("%s\nContinuing with 5,000 of its digits (mnist_5k).", error)
         return _load_mnist_5k()
     return _load_prepared(name or "mnist", folder)
 
@@ -129,7 +129,7 @@ def _newest_version(name: str, root: pathlib.Path) -> pathlib.Path | None:
 
 
 def _check_network(host: str) -> None:
-    """Raise OSError where a host is out of reach: TFDS tries again for minutes."""
+    """Raise OSError if a host cannot be reached: TFDS would try again for minutes."""
     if not urllib.request.getproxies():
         socket.create_connection((host, 80), timeout=10.0).close()
 
@@ -220,7 +220,7 @@ def _read_split(builder: Any, split: str, size: int) -> Split:
 
 
 def _decode(builder: Any, split: str, size: int) -> dict[str, np.ndarray]:
-    """Decode a split's images, some at a time: records take far more than arrays."""
+    """Decode a split's images in parts: records take far more memory than arrays."""
     with _quiet():
         count, read = _records(builder, split)
         if count != size:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key
 from vaells_jax.checks import as_count, check_finite, check_key
 
 MAX_ANGLE = 350.0
-"""Training examples are turned by up to so many degrees: Appendix E."""
+"""Degrees by which training examples are turned at most: Appendix E."""
 
 
 def rotate_image(

@@ -50,7 +50,7 @@ class Symmetry(NamedTuple):
 
     @property
     def generators(self) -> Float[np.ndarray, "G d d"]:
-        """Return the generators on the data: zero beside the lift's image."""
+        """Return the generators on the data: zero outside the lift's image."""
         blocks = np.kron(np.eye(self.copies), self.base)
         lift = self.lift
         return blocks if lift is None else lift @ blocks @ lift.T

@@ -55,7 +55,7 @@ def describe_operators(
 
     Args:
         operators: The dictionary Psi.
-        latents: Points that they act on, of the same space.
+        latents: Points that they act on.
         reach: Size of the largest eigenvalue of the generators that `order_swap`
             composes.
 

@@ -34,7 +34,7 @@ def in_chunks(
 
     Args:
         evaluate: From parameters, key and a batch to arrays with an entry a data point;
-            hashable, for it is compiled once for each function.
+            hashable, because it is compiled once for each function.
         params: What it takes first.
         key: Random key.
         batch: Data points, as many as there are.
@@ -60,7 +60,7 @@ def in_chunks(
     def evaluated(i):
         """Return a chunk's values, or on a mesh a chunk of each device."""
         starts = i + size * np.arange(devices)
-        # What lacks is filled up with examples seen before: one shape, one compile.
+        # The last chunk is filled up with earlier examples: one shape, one compile.
         index = (starts[:, None] + np.arange(size)) % count
         if mesh is None:
             keys, index = jax.random.fold_in(key, i), index[0]

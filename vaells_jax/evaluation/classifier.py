@@ -65,7 +65,7 @@ def train_classifier(
         key: Random key.
         images: Training images in [0, 1].
         labels: Their classes, 0 to 9.
-        augment: Changes a batch's images anew in every step, by a key.
+        augment: Changes a batch's images at random in every step, from a key.
         options: Length and rate of the training.
         on_done: Called with 1 after each step.
 

@@ -48,12 +48,12 @@ class DciScore(NamedTuple):
 
 
 def mutual_information_gap(codes: Codes, factors: Discrete, *, bins: int = 20) -> float:
-    """Return MIG: by how much one code knows each factor better than any other.
+    """Return MIG: how much more one code reveals of each factor than any other.
 
     Chen, Li, Grosse and Duvenaud, "Isolating Sources of Disentanglement in Variational
     Autoencoders", 2018, eq. 6: with the mutual information I in nats, the mean over
     factors v of `(I(z_1; v) - I(z_2; v)) / H(v)`, z_1 and z_2 being the two codes that
-    know most about v.
+    reveal most of v.
 
     Args:
         codes: At least two.

@@ -44,7 +44,7 @@ def factor_vae_score(
             varies there.
 
     Returns:
-        1 at best; 1/K for codes that know nothing.
+        1 at best; 1/K for uninformative codes.
 
     Raises:
         ValueError: If arrays do not fit together, codes are not finite or none varies,
@@ -83,8 +83,8 @@ def beta_vae_score(
 
     Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained
     Variational Framework", 2017, Section 3. A point is the mean of `|z - z'|` over
-    pairs of examples that share the value of one factor, a value that is drawn anew
-    for each pair. The classifier is scikit-learn's multinomial logistic regression
+    pairs of examples that share the value of one factor, which is drawn again for
+    each pair. The classifier is scikit-learn's multinomial logistic regression
     with its default penalty, |w|^2 / 2; the metric its accuracy on fresh points.
 
     Args:
@@ -97,7 +97,7 @@ def beta_vae_score(
             uniformly. A value of a single example is never drawn.
 
     Returns:
-        1 at best; 1/K for codes that know nothing.
+        1 at best; 1/K for uninformative codes.
 
     Raises:
         ValueError: If arrays do not fit together, codes are not finite or none varies,

@@ -3,8 +3,8 @@
 It is an estimate of a surrogate: both latent densities replace the integral over
 coefficients by its largest term at the searches' `c*` (eqs. 6 and 10), unless the
 model's `density` is the integral itself, and the label of each data point is known. So
-it is no bound on log p(x), it depends on how well the searches do, and it stands beside
-no other model's likelihood.
+it is no bound on log p(x), it depends on how well the searches do, and it cannot be
+compared with another model's likelihood.
 """
 
 import dataclasses
@@ -93,7 +93,7 @@ def importance_terms(
         params: A trained model's parameters.
         batch: Data points with their labels.
         paths: Posterior samples and the paths inferred to them.
-        model: The static part; it says whether the closest anchor alone counts.
+        model: The static part; it decides whether the closest anchor alone counts.
         weights: Inverse variances and L1 weights of the three densities.
 
     Returns:
@@ -165,7 +165,7 @@ def estimate(
         anchors: Which anchors make its prior.
         objective: The ELBO's weights, those of the training, whose zeta_3 is also the
             rate of the samples' coefficients; the ELBO's prior is over the closest
-            anchor if `model.closest_anchor` says so.
+            anchor if `model.closest_anchor` is true.
         on_done: Called with the number of data points done, after each part.
         mesh: Devices that share the data points; None for one device.
 
@@ -184,7 +184,7 @@ def estimate(
     )
     check_kind(params=(params, Params), batch=(batch, Batch))
     closest = model.closest_anchor
-    params, batch, model = _meet(anchors, params, batch, model)
+    params, batch, model = _with_anchors(anchors, params, batch, model)
     check_arguments(params, batch)
     met = params.anchors if batch.anchors is None else batch.anchors
     paths = model.num_samples * (1 + (1 if met is None else met.shape[1]))
@@ -204,14 +204,14 @@ def _estimator(model, weights, objective, closest):
     )
 
 
-def _meet(anchors, params, batch, model):
-    """Change labels and anchors as `anchors` asks for them."""
+def _with_anchors(anchors, params, batch, model):
+    """Change parameters, labels and model to use the anchors that are wanted."""
     check_member("anchors", anchors, get_args(Anchors))
     model = dataclasses.replace(model, closest_anchor=anchors == "closest")
     if anchors == "all":
         if params.anchors is None or batch.anchors is not None:
             raise ValueError(
-                "anchors='all' needs anchors of classes in the parameters, and none in "
+                "anchors='all' needs anchors by class in the parameters, and none in "
                 "the batch."
             )
         pooled = params.anchors.reshape(1, -1, *params.anchors.shape[2:])

@@ -134,7 +134,7 @@ def overview_figures(
     ]
 
     def beside(name, points, coloured=True):
-        # So many classes that no legend holds them are a scale of colours.
+        # Too many classes for a legend are shown on a scale of colours.
         many = len(np.unique(classes)) > 10
         values = classes.astype(float) if many else classes
         return embeddings(
@@ -246,7 +246,7 @@ def _sweeps(operators, latents):
     lengths = np.maximum(np.linalg.norm(latents, axis=1), 1e-12)
     growth = np.abs(np.linalg.eigvals(operators).real).max(axis=1)
     rate = np.maximum(np.median(moved / lengths[None], axis=1), growth)
-    # An operator that is hardly used shall hardly move.
+    # An operator that is hardly used should hardly move a latent.
     reach = 1.0 / np.maximum(rate, 0.1 * max(rate.max(), 1e-6))
     return reach[:, None] * np.linspace(-1.0, 1.0, _STEPS)
 

@@ -29,7 +29,7 @@ ROUNDS, STEPS = 2, 6
 """Rounds of search and latent steps that look for the most probable latent."""
 
 LONGEST_STEP = 2.0
-"""Most deviations by which c* is corrected for what the quadratic says."""
+"""Largest correction of c* by the quadratic, in deviations."""
 
 
 class Generative(NamedTuple):

@@ -145,10 +145,10 @@ def circular_wasserstein(
 
     Args:
         first: Angles [radians], of any turn.
-        second: As many or not.
+        second: Angles [radians]; their number may differ.
 
     Returns:
-        The distance [radians]: 0 to pi; of a point to an even circle pi/2.
+        The distance [radians], 0 to pi; from a point to the uniform circle, pi/2.
 
     Raises:
         ValueError: If an argument is not a row of finite numbers.

@@ -267,7 +267,7 @@ def _locate_on_curve(points, curve):
     lengths = _arc_lengths(curve)
     candidates = []
     for first in (nearest - 1, nearest):
-        first = first % (len(curve) - 1)  # a closed curve goes on at its start
+        first = first % (len(curve) - 1)  # a closed curve continues at its start
         chord = curve[first + 1] - curve[first]
         offset = points - curve[first]
         share = np.sum(offset * chord, axis=1) / np.sum(chord**2, axis=1)

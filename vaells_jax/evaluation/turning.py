@@ -85,7 +85,7 @@ def quarter_turn(
     Args:
         images: Upright images, not all of them symmetric.
         longest: The largest coefficient to consider; well below a turn more than what
-            is sought, for that turns by a quarter too.
+            is sought, because that turns by a quarter too.
         encode: From images to latents.
         decode: From latents to images.
         path: From latents and coefficients to paths.

@@ -108,7 +108,7 @@ def _infer(key, operators, start, end, options, devices) -> CoefficientFit:
 
 
 def _flat(key, operators, start, end, options):
-    """Draw starting coefficients; one axis for all pairs, B, and the axes it was."""
+    """Draw starting coefficients; one axis for all pairs, B, and the original axes."""
     dtype = jnp.result_type(operators, start, end)
     operators, start, end = (jnp.asarray(x, dtype) for x in (operators, start, end))
     leading = jnp.broadcast_shapes(start.shape[:-1], end.shape[:-1])
@@ -140,7 +140,7 @@ def _search_share(operators, initial, start, end, options) -> CoefficientFit:
 
 @functools.partial(jax.jit, static_argnums=1)
 def _joined(fits, leading):
-    """Put the pairs of all shares behind each other, with the axes that they had."""
+    """Concatenate the pairs of all shares, and restore their leading axes."""
     pairs = math.prod(leading)
     join = lambda *parts: jnp.concatenate(parts)[:pairs].reshape(
         *leading, *parts[0].shape[1:]

@@ -1,8 +1,8 @@
 """A search spread over the local devices, or over the cores of a single CPU.
 
 XLA runs one program's loops on one core. A call with arrays shares its pairs among
-threads, a core each. Inside a program there is no such way: there a CPU's cores are
-used by showing them to JAX as devices, `jax.config.update("jax_num_cpu_devices", n)`
+threads, a core each. Inside a program this is not possible: there a CPU's cores are
+used if JAX treats them as devices, by `jax.config.update("jax_num_cpu_devices", n)`
 before the first array.
 """
 
@@ -22,7 +22,7 @@ PAIRS_PER_DEVICE = 256
 
 
 def is_traced(*arrays) -> bool:
-    """Tell whether a call is part of a transformation: `jit`, `vmap`, `grad`."""
+    """Return whether a call is part of a transformation: `jit`, `vmap`, `grad`."""
     return any(isinstance(x, jax.core.Tracer) for x in arrays)
 
 
@@ -57,7 +57,8 @@ def usable_cores(shares: int, *arrays) -> int:
     """Return how many threads may do shares of work, each on a core of a single CPU.
 
     One inside any transformation, and where settings of JAX hold in this thread alone
-    (`with jax.enable_x64(True)`): the other threads would not know of them.
+    (`with jax.enable_x64(True)`): the other threads
+    would not have them.
     """
     alone = jax.default_backend() == "cpu" and jax.local_device_count() == 1
     if not alone or is_traced(*arrays) or not settings_are_everybodys():
@@ -73,7 +74,7 @@ def cores() -> int:
 
 
 def settings_are_everybodys() -> bool:
-    """Tell whether no setting of JAX is this thread's own; other threads lack those."""
+    """Return whether no setting of JAX is this thread's own; others would lack it."""
     settings = lambda: [getattr(jax.config, name, None) for name in jax.config.values]
     with concurrent.futures.ThreadPoolExecutor(1) as another:
         same = another.submit(settings).result() == settings()

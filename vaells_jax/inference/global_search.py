@@ -38,11 +38,11 @@ LARGEST_START = 6.0
 # norm takes 2 pi sqrt(d / 2) or, with several frequencies, more. No frequency of it is
 # above 1 / sqrt(2), so the objective's shortest period is 4.4: 14 points of the scan.
 LONGEST_SCAN = 20.0
-# Trial steps before the candidates are compared, and candidates that go on. Six steps
-# would cost two fifths more and better one pair in two hundred.
+# Trial steps before the candidates are compared, and candidates that are refined. Six
+# steps would cost two fifths more and improve one pair in two hundred.
 FIRST_STEPS = 4
 REFINED = 2
-# Damping to begin with where a start lies beside its minimum already.
+# First damping where a start already lies near its minimum.
 POLISH_DAMPING = 0.01
 # Objectives closer than this share of ||end||^2 count as equal: float32's rounding.
 TIE = 1e-6

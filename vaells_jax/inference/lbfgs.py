@@ -2,7 +2,7 @@
 
 Every lane runs jaxopt's L-BFGS with its zoom line search under one `vmap`; the values
 and gradients come from the batch-last transport kernel through `custom_vmap`, and the
-variables are the scaled ones. L-BFGS knows no kinks: the L1 term enters with the
+variables are the scaled ones. L-BFGS does not handle kinks: the L1 term has the
 subgradient `w sign(u)`, so coefficients approach zero without reaching it.
 """
 
@@ -51,7 +51,7 @@ def _value_and_gradient_of_lanes(
     axis_size, in_batched, u, operators, l1_weights, start, end
 ):
     # The lanes of one search share their operators. jaxopt's `cond`s broadcast every
-    # operand, these among them, so any copy will do.
+    # operand, these among them, so all copies are equal.
     operators = operators[0] if in_batched[1] else operators
     lane = lambda column, batched: (
         column.T if batched else jnp.tile(column[:, None], (1, axis_size))

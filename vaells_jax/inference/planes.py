@@ -33,7 +33,7 @@ def turning(
 
 
 def are_planes(operators: Float[Array, "M d d"]) -> Bool[Array, ""]:
-    """Tell whether operators are what this search is for, exactly."""
+    """Return whether each operator turns its own plane, exactly."""
     count, size, _ = operators.shape
     wanted = turning(turning_rates(operators), size)
     return jnp.all(operators == wanted) & (2 * count <= size)
@@ -44,7 +44,7 @@ def plane_batch(problem: Problem) -> tuple[Float[Array, "B M"], Float[Array, " B
 
     Returns:
         The coefficients at the global minimum, and the objective there; NaN where
-        operators are others than this search is for.
+        `are_planes` is false.
     """
     rates, weights = turning_rates(problem.operators), problem.l1_weights
     count, planes = len(problem.start), len(rates)

@@ -104,7 +104,7 @@ def log_component(
         operators: The dictionary Psi.
         start: `f(x)` or an anchor's latent.
         z: The point at which to evaluate the density.
-        coefficients: The inferred `c*`; an integral has no use for them.
+        coefficients: The inferred `c*`, which an integral does not use.
         residual_weight: zeta_2 or zeta_4.
         l1_weight: zeta_3 or zeta_5.
         density: `log_posterior` or `log_posterior_integral`.

@@ -153,9 +153,9 @@ def operator_objective(
 
     Returns:
         Posterior, prior and Frobenius terms, in nats per example. L1 terms that are
-        constants here are left out, for they would cost the comparison digits: of
-        densities that are maxima the posterior's, and the prior's where only the
-        closest anchor counts.
+        constants here are left out because they would cost the comparison digits:
+        the posterior's where densities are maxima, and the prior's where besides
+        only the closest anchor counts.
     """
     l1_weight = None
     if density == "max":

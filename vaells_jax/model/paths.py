@@ -263,7 +263,7 @@ def infer_paths(
 
 
 def _has_integrals(structure):
-    """Tell whether a structure's planes are separate, each a pair of latents."""
+    """Return whether a structure's planes are separate, each a pair of latents."""
     known = isinstance(structure, Commuting)
     return known and structure.separate and not structure.learned_basis
 

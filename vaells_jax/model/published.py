@@ -146,7 +146,7 @@ def _modern(data: bytes) -> io.BytesIO:
     """Spell the integers of Python 2's pickles as PyTorch's restricted reader wants.
 
     Python 2 wrote integers over 32 bits as text (opcode INT), which that reader does
-    not know. Only these are written anew; nothing is unpickled here.
+    not know. Only these are rewritten; nothing is unpickled here.
     """
     if zipfile.is_zipfile(io.BytesIO(data)) or not data.startswith(b"\x80"):
         return io.BytesIO(data)

@@ -2,8 +2,8 @@
 
 Their parameters become one plain dict from a dotted name ("layers.0.weight") to an
 array, which checkpoints, safetensors and Optax take as it is, and which can be read
-without the module's class. A module is made anew wherever it is applied and filled with
-the parameters; under `jit` what it drew is not computed.
+without the module's class. Wherever a module is applied, a new one is made and filled
+with the parameters; under `jit` its own draws are not computed.
 """
 
 import dataclasses

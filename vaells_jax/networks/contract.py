@@ -3,8 +3,8 @@
 A network is a pair of pure functions, `init(key, inputs) -> parameters` and
 `apply(parameters, inputs) -> outputs`, and hashable. A Flax Linen module is one as it
 stands; `adapters.py` makes one of a Flax NNX or an Equinox module; any class with these
-two methods will do. All state is in the parameters, which training changes: there are
-no running averages (BatchNorm) and no random numbers (Dropout).
+two methods is one too. All state is in the parameters, which training changes: there
+are no running averages (BatchNorm) and no random numbers (Dropout).
 """
 
 import functools
@@ -178,7 +178,7 @@ def check_outputs(outputs: tuple[int, ...], inputs: tuple[int, ...]) -> None:
 
 
 def impure(name: str, what: str) -> ValueError:
-    """Explain why a network that is not a function of its parameters is refused."""
+    """Return the error for a network that is not a function of its parameters."""
     return ValueError(
         f"{name} {what}; a network must be a function of its parameters and inputs "
         "alone. Take LayerNorm or GroupNorm for BatchNorm, and leave Dropout out or "
@@ -194,7 +194,8 @@ def _apply(name, network, parameters, what, values):
     if not isinstance(outputs, jax.Array):
         raise ValueError(
             f"{name} must return one array; got {type(outputs).__name__}. Of mean and "
-            "log-variance, VAELLS takes the mean, a baseline both in one array."
+            "log-variance, return only the mean for VAELLS, both in one array for a "
+            "baseline."
         )
     if str(outputs.dtype) not in PRECISIONS or outputs.shape[:1] != values.shape[:1]:
         raise ValueError(
@@ -212,7 +213,7 @@ def _run(function, name, first, what, values):
         raise impure(name, "draws random numbers") from error
     except ValueError as error:
         if "must be passed" in str(error):  # a switch of BatchNorm's or Dropout's
-            raise impure(name, "is another in training than after it") from error
+            raise impure(name, "is different in training and after it") from error
         raise
     except (FlaxError, TypeError, AttributeError) as error:
         raise ValueError(
@@ -222,7 +223,7 @@ def _run(function, name, first, what, values):
 
 
 def _check_network(name, network):
-    """Raise a ValueError for what has not the methods of a network."""
+    """Raise a ValueError unless a value has the methods of a network."""
     if isinstance(network, type) or not isinstance(network, Network):
         kind = "a class" if isinstance(network, type) else type(network).__name__
         raise ValueError(

@@ -1,8 +1,7 @@
 """Layers of the stock networks, in Flax Linen.
 
 Weights start as the authors' do: convolutions from N(0, 0.05^2), dense layers and all
-biases uniform in +-1/sqrt(fan in), which is what their framework gives to layers that
-nobody initialises.
+biases uniform in +-1/sqrt(fan in), their framework's default.
 """
 
 import math
@@ -40,7 +39,7 @@ class TransposedConvolution(nn.Module):
     """Transposed convolution, computed as `stride**2` small ordinary ones.
 
     Equal to `flax.linen.ConvTranspose` with the same kernel, whose gradient by way of
-    dilated inputs is twenty times slower on CPUs: output row `stride * m + p` meets
+    dilated inputs is twenty times slower on CPUs: output row `stride * m + p` uses
     only the kernel rows congruent to `stride - 1 - p`, so that one ordinary convolution
     with `stride**2` times the channels, then interleaved, gives the same numbers.
 

@@ -24,7 +24,7 @@ from vaells_jax.trained.vaells import TrainedVaells
 Labels = Int[Array | np.ndarray, " n"]
 
 HALVINGS = 2
-"""A walk that leaves its class is halved so many times, then given up."""
+"""Times that a walk that leaves its class is halved before it is given up."""
 
 
 def augment(

@@ -53,7 +53,7 @@ class TrainedModel(abc.ABC):
     Attributes:
         model: The static part.
         params: The trained parameters, a NamedTuple.
-        record: Configuration and data set as JSON knows them, for `export`.
+        record: Configuration and data set as JSON values, for `export`.
     """
 
     model: Any

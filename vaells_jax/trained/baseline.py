@@ -86,7 +86,7 @@ class TrainedBaseline(TrainedModel):
     def sample_prior(
         self, key: PRNGKeyArray, count: int, label: int | None = None
     ) -> Float[Array, "n d"]:
-        """Draw latents from p(z), which knows no classes: `label` must be None."""
+        """Draw latents from p(z), which has no classes: `label` must be None."""
         if label is not None:
             kind = type(self.model).__name__
             raise ValueError(f"label must be None for a {kind}; got {label}.")

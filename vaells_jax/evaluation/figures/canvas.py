@@ -55,7 +55,7 @@ def operator_mark(index: int) -> dict[str, Any]:
 
 
 def new_figure(width: float, height: float, title: str, *, pad: float = 0.04) -> Figure:
-    """Make a figure of so many inches, its title wrapped to fit and taken literally."""
+    """Make a figure of a size in inches, its title wrapped to fit, taken literally."""
     layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=pad)
     figure = Figure(figsize=(width, height), dpi=_DPI, layout=layout)
     # A letter is about half as wide as high.

@@ -40,7 +40,7 @@ def latent_map(
         latents: Encoded data points.
         labels: Their classes; up to ten have a legend, more a colour bar.
         anchors: Encoded anchors, marked by crosses.
-        class_names: Of class 0, 1 and so on; its number names a class without one.
+        class_names: Of class 0, 1 and so on; a class without one is numbered.
         title: The figure's title.
 
     Returns:

@@ -120,7 +120,7 @@ def operator_orbits(
         )
         for curve in curves:
             _draw_path(axes, curve)
-        # An orbit may leave the picture: the points say what the picture is.
+        # An orbit may leave the picture: the points decide its limits.
         _frame(axes, latents, name)
     return figure
 

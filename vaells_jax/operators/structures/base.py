@@ -39,7 +39,7 @@ class Structure(abc.ABC):
             dtype: Of the parameters; JAX's default floating-point type if None.
 
         Raises:
-            ValueError: If there is no such dictionary.
+            ValueError: If the structure has no dictionary of these sizes.
         """
 
     @abc.abstractmethod
@@ -61,7 +61,7 @@ class Structure(abc.ABC):
 
 
 def refuse(structure: Structure, wanted: str, num_operators: int, latent_size: int):
-    """Raise a ValueError that says which dictionaries there are."""
+    """Raise a ValueError that names the dictionaries a structure allows."""
     raise ValueError(
         f"{type(structure).__name__}: {wanted}; got num_operators = {num_operators} "
         f"and latent_size = {latent_size}."

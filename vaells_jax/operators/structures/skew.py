@@ -40,8 +40,8 @@ class Skew(Structure):
         """Return the exponential's action, its length that of `z` to rounding."""
         moved = transport(self.matrices(parameters), coefficients, z)
         before, after = jnp.sum(z**2), jnp.sum(moved**2)
-        # Of first order, for what rounding has done; a factor near 1 would round down
-        # more finely than up, and 10,000 steps would see it.
+        # A first-order correction of rounding; a factor near 1 would round down more
+        # finely than up, which shows after 10,000 steps.
         excess = (after - before) / jnp.where(after > 0, after, 1.0)
         return moved - 0.5 * excess * moved
 
