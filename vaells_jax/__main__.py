@@ -14,6 +14,7 @@ from vaells_jax.evaluation.overview import prior_figure
 from vaells_jax.runs.load import load_run
 from vaells_jax.runs.main import main as run_main
 from vaells_jax.runs.own import own_experiment
+from vaells_jax.runs.results import shown
 
 HELP = """usage: vaells-jax COMMAND ...
 
@@ -72,7 +73,7 @@ def show(
     results = folder / "results.json"
     if results.exists():
         for name, found in json.loads(results.read_text())["results"].items():
-            print(f"  {name} = {found['value']}")
+            print(f"  {name} = {shown(found['value'])}")
     if samples:
         points = trained.decode(trained.sample_prior(jax.random.key(seed), samples))
         stem = (folder if folder.is_dir() else folder.parent) / "samples"

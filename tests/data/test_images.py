@@ -9,7 +9,7 @@ import types
 import numpy as np
 import pytest
 
-from vaells_jax.data import decoded, images
+from vaells_jax.data import cache, images
 from vaells_jax.data.images import load_images
 
 SHARED_SETS = pathlib.Path(__file__).parents[2].parent / "shared" / "tfds"
@@ -21,7 +21,7 @@ needs_mnist = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def _no_prepared_sets_of_the_user(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(decoded, "_folder", lambda: tmp_path / "decoded")
+    monkeypatch.setattr(cache, "_folder", lambda kind: tmp_path / kind)
     monkeypatch.setattr(images, "_SPLIT_SIZES", {"train": 60, "test": 10})
     monkeypatch.setattr(images, "_TRAIN_SIZE", 50)
 

@@ -5,7 +5,7 @@ import pytest
 from tests.runs.conftest import command
 from vaells_jax.runs.experiment import Experiment
 from vaells_jax.runs.records import merit
-from vaells_jax.runs.results import markdown, summarise
+from vaells_jax.runs.results import markdown, shown, summarise
 
 
 def summary(folder, found):
@@ -91,3 +91,17 @@ def test_a_runs_results_say_what_decided_them(copied, capsys):
     error = {"value": 0.25, "paper": 0.5, "meaning": "an error"}
     assert record["results"]["error"] == error
     assert "  error = 0.25   (paper: 0.5)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.123456, "0.1235"),
+        (3, "3"),
+        ([0.123456, 2.0, 7], "[0.1235, 2, 7]"),
+        ([0.5] * 9, "9 entries, in results.json"),
+        ([[0.5], [0.25]], "2 entries, in results.json"),
+    ],
+)
+def test_what_is_printed_of_a_figure(value, words):
+    assert shown(value) == words

@@ -82,7 +82,8 @@ def load_images(name: str | None, *, data_dir: str | None = None) -> ArrayDatase
     except ValueError as error:
         if name is not None:
             raise
-        _logger.warning("%s\nContinuing with 5,000 of its digits (mnist_5k).", error)
+        words = str(error).removeprefix("name: ")  # nobody gave one
+        _logger.warning("%s\nContinuing with 5,000 of its digits (mnist_5k).", words)
         return _load_mnist_5k()
     return _load_prepared(name or "mnist", folder)
 

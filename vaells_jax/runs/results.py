@@ -13,6 +13,9 @@ from vaells_jax.runs.experiment import Merits
 from vaells_jax.runs.records import MetricsLog, write_json
 from vaells_jax.runs.run import Run
 
+SHOWN = 8
+"""Numbers of a list that are printed."""
+
 
 def report(run: Run, merits: Merits) -> None:
     """Write a run's `results.json`, and print it beside the paper's values."""
@@ -37,7 +40,7 @@ def report(run: Run, merits: Merits) -> None:
     for name, found in merits.items():
         paper = found.get("paper")
         beside = "" if paper is None else f"   (paper: {paper:.4g})"
-        print(f"  {name} = {_shown(found['value'])}{beside}")
+        print(f"  {name} = {shown(found['value'])}{beside}")
 
 
 def summarise(folder: pathlib.Path, found: Mapping[str, Sequence[Merits]]) -> None:
@@ -103,5 +106,12 @@ def _cell(entry: Mapping[str, Any] | None) -> str:
     return cell if paper is None else f"{cell}; paper {paper:.4g}"
 
 
-def _shown(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def shown(value: Any) -> str:
+    """Show a figure of merit in a few words; long lists are left to the file."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if not isinstance(value, list | tuple):
+        return str(value)
+    if len(value) > SHOWN or any(isinstance(x, list | tuple | dict) for x in value):
+        return f"{len(value)} entries, in results.json"
+    return f"[{', '.join(map(shown, value))}]"
