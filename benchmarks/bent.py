@@ -19,13 +19,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from tqdm import tqdm
 
 from vaells_jax import PairOptions, fit_operators, infer_coefficients
-from vaells_jax.data.symmetries import SYMMETRIES, SymmetryPairs
+from vaells_jax.data.symmetries import BENT_SYMMETRIES, Symmetry, SymmetryPairs
 from vaells_jax.evaluation.spans import count_generators, span_angles
 from vaells_jax.operators.transport import transport
 from vaells_jax.runs.results import markdown, spread
 from vaells_jax.training.pairs import pair_objective
-
-SETS = ("so2_bent", "so3_bent", "so2_so2_bent")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +49,7 @@ class BentOptions:
     transport_weight: float = 10.0
     keys: int = 4
     operators: PairOptions = PairOptions(
-        l1_weight=0.03, norm_weight=0.01, batch_size=256, steps=400
+        l1_weight=0.03, norm_weight=0.03, batch_size=256, steps=400
     )
 
 
@@ -62,71 +60,93 @@ class Learned(NamedTuple):
         networks: Parameters: principal components, encoder, decoder.
         operators: The dictionary Psi.
         units: Mean and root mean square of the data, by which they are standardised.
-        magnitude: Mean and root mean square of the codes, which latents have not.
+        spread: Mean of the codes, and the Cholesky factor of their covariance.
     """
 
     networks: dict[str, Any]
     operators: Float[Array, "M d d"]
     units: tuple[Array, Array]
-    magnitude: tuple[Array, Array]
+    spread: tuple[Array, Array]
 
     def encode(self, points: Float[Array, "n x"]) -> Float[Array, "n d"]:
-        """Return latents: centred, of root mean square 1."""
-        return _in(self.magnitude, _codes(self.networks, _in(self.units, points)))
+        """Return latents: of mean 0 and covariance 1 on the data."""
+        return _white(self.spread, _codes(self.networks, _in(self.units, points)))
 
 
-def main(seeds: int = 5, sets: tuple[str, ...] = SETS) -> None:
+def main(
+    seeds: int = 5,
+    sets: tuple[str, ...] = tuple(BENT_SYMMETRIES),
+    learners: tuple[str, ...] = ("together", "principal components", "autoencoder"),
+) -> None:
     """Print how far the span is from the true one, by what the operators act on.
 
     Args:
         seeds: Seeds of each data set.
         sets: Which data sets.
+        learners: How the encoder is learned.
     """
-    learners = {
-        "principal components": learn_on_components,
-        "plain autoencoder": learn_after,
-        "together": learn_together,
-    }
     rows = []
-    wanted = [(name, title) for name in sets for title in learners]
-    for name, title in tqdm(wanted, desc="bent symmetries", unit="row"):
-        symmetry, options = SYMMETRIES[name], BentOptions()
-        angles, found, fits = [], [], []
+    wanted = [(learner, name) for learner in learners for name in sets]
+    for learner, name in tqdm(wanted, desc="bent symmetries", unit="row"):
+        cells = []
         for seed in range(seeds):
-            pair_key, key = jax.random.split(jax.random.key(seed), 5)[:2]
-            pairs = symmetry.pairs(pair_key, options.pairs)
-            learned = learners[title](
-                key, pairs, size=symmetry.lift.shape[1],
-                num_operators=len(symmetry.base) + 1, options=options,
-            )  # fmt: skip
-            flat, operators, share = straightened(learned, symmetry, pairs)
-            plain = symmetry._replace(lift=None, bend=None)
-            angles.append(float(span_angles(operators, plain.generators)[0]))
-            found.append(count_generators(operators) == len(symmetry.base))
-            fits.append(share)
-        right = f"{sum(found)} of {seeds}"
-        rows.append([symmetry.name, title, spread(angles), right, spread(fits)])
-    columns = ["largest angle [degrees]", "right number", "R² of the linear map"]
-    print(markdown(["", "operators act on", *columns], rows))
+            cells.append(measure(name, seed, learner))
+            tqdm.write(f"{name}, {learner}, seed {seed}: {cells[-1]}")
+        angles, counts, shares = zip(*cells, strict=True)
+        generators = len(BENT_SYMMETRIES[name].base)
+        right = f"{generators} in {counts.count(generators)} of {seeds}"
+        title = f"{BENT_SYMMETRIES[name].name}: {learner}"
+        rows.append([title, spread(angles), right, spread(shares)])
+    columns = ["largest angle [degrees]", "operators found", "R² of the linear map"]
+    print(markdown(["", *columns], rows))
 
 
-def straightened(learned, symmetry, pairs):
-    """Map latents and operators linearly onto the coordinates before lift and bend.
+def measure(
+    name: str,
+    seed: int,
+    learner: str,
+    options: BentOptions = BentOptions(),  # noqa: B008, frozen
+) -> tuple[float, int, float]:
+    """Learn operators; return the largest angle, how many are left, and R^2."""
+    symmetry = BENT_SYMMETRIES[name]
+    pair_key, key = jax.random.split(jax.random.key(seed), 5)[:2]
+    pairs = symmetry.pairs(pair_key, options.pairs)
+    learn = {
+        "together": learn_together,
+        "principal components": learn_on_components,
+        "autoencoder": learn_after,
+    }[learner]
+    learned = learn(
+        key, pairs, size=symmetry.base.shape[-1],
+        num_operators=len(symmetry.base) + 1, options=options,
+    )  # fmt: skip
+    operators, share = straightened(learned, symmetry, pairs)
+    angle = float(span_angles(operators, symmetry.base)[0])
+    return angle, count_generators(operators), share
 
-    `B` is the least-squares map from latents to these coordinates; operators become
-    `B Psi B^-1`.
+
+def straightened(
+    learned: Learned, symmetry: Symmetry, pairs: SymmetryPairs
+) -> tuple[Float[np.ndarray, "M d d"], float]:
+    """Map operators linearly onto the coordinates before lift and bend.
+
+    With `B`, the least-squares map from latents of the starts to these coordinates,
+    operators become `B Psi B^-1`.
 
     Returns:
-        The pairs in these coordinates, as the encoder has them; the operators; and R^2.
+        The operators, and the share R^2 of the coordinates that B explains.
+
+    Raises:
+        ValueError: If the symmetry is not lifted and bent.
     """
-    lift = symmetry.lift
-    true = np.asarray(symmetry.bend.inverse(pairs.start), float) @ lift
-    z = [np.asarray(learned.encode(x), float) for x in pairs[:2]]
-    B = np.linalg.lstsq(z[0], true, rcond=None)[0].T
+    if symmetry.bend is None or symmetry.lift is None:
+        raise ValueError(f"symmetry must be lifted and bent; got {symmetry.name}.")
+    true = np.asarray(symmetry.bend.inverse(pairs.start), float) @ symmetry.lift
+    latents = np.asarray(learned.encode(pairs.start), float)
+    B = np.linalg.lstsq(latents, true, rcond=None)[0].T
     operators = B @ np.asarray(learned.operators, float) @ np.linalg.inv(B)
-    start, end = (jnp.asarray(x @ B.T, pairs.start.dtype) for x in z)
-    share = 1.0 - np.mean((np.asarray(start) - true) ** 2) / np.var(true)
-    return SymmetryPairs(start, end, pairs.coefficients), operators, float(share)
+    share = 1.0 - np.mean((latents @ B.T - true) ** 2) / np.var(true)
+    return operators, float(share)
 
 
 def learn_together(
@@ -139,8 +159,8 @@ def learn_together(
 ) -> Learned:
     """Learn encoder, decoder and operators, from principal components on.
 
-    A step infers the coefficients of some pairs of latents and minimises, with these
-    held, `|D(z) - x|^2 / X + |D(T z) - y|^2 / X + w J`, where x and y are a pair of X
+    A step infers the coefficients of some pairs of latents and descends, with these
+    held, on `(|D(z) - x|^2 + |D(T z) - y|^2) / X + w J`, where x and y are a pair of X
     coordinates, z is the latent of x, and J is `pair_objective` of the latents.
 
     Args:
@@ -163,9 +183,9 @@ def learn_on_components(key, pairs, *, size, num_operators, options) -> Learned:
     units = centre, jnp.sqrt(jnp.mean((pairs.start - centre) ** 2))
     networks = _networks(network_key, _in(units, pairs.start), size, options.hidden)
     empty = jnp.zeros((num_operators, size, size), pairs.start.dtype)
-    return _with_operators(
-        operator_key, Learned(networks, empty, units, units), pairs, options
-    )
+    scale = _spread(_codes(networks, _in(units, pairs.start)))
+    first = Learned(networks, empty, units, scale)
+    return _with_operators(operator_key, first, pairs, options)
 
 
 def learn_after(key, pairs, *, size, num_operators, options) -> Learned:
@@ -180,7 +200,6 @@ def learn_after(key, pairs, *, size, num_operators, options) -> Learned:
 
 def _with_operators(key, learned, pairs, options):
     """Give an encoder the best of several dictionaries on its latents."""
-    learned = _measured(learned, pairs)
     start, end = learned.encode(pairs.start), learned.encode(pairs.end)
     fits = [
         fit_operators(
@@ -193,15 +212,17 @@ def _with_operators(key, learned, pairs, options):
     return learned._replace(operators=best.operators)
 
 
-def _measured(learned, pairs):
-    """Measure the codes' mean and magnitude."""
-    codes = _codes(learned.networks, _in(learned.units, pairs.start))
-    return learned._replace(magnitude=_magnitude(codes))
-
-
-def _magnitude(codes):
+def _spread(codes):
+    """Return the mean of codes, and the Cholesky factor of their covariance."""
     mean = jnp.mean(codes, axis=0, keepdims=True)
-    return mean, jnp.sqrt(jnp.mean((codes - mean) ** 2))
+    return mean, jnp.linalg.cholesky((codes - mean).T @ (codes - mean) / len(codes))
+
+
+def _white(scale, codes):
+    """Return codes of mean 0 and covariance 1, by `_spread` of all codes."""
+    mean, factor = scale
+    solve = jax.scipy.linalg.solve_triangular
+    return solve(factor, (codes - mean).T, lower=True).T
 
 
 def _in(units, x):
@@ -247,7 +268,7 @@ def _trained(key, first, pairs, options, together):
     x, y = _in(first.units, pairs.start), _in(first.units, pairs.end)
     params = first.networks, first.operators
     networks, operators = _train(key, params, x, y, options, together)
-    return _measured(first._replace(networks=networks, operators=operators), pairs)
+    return Learned(networks, operators, first.units, _spread(_codes(networks, x)))
 
 
 @functools.partial(jax.jit, static_argnames=("options", "together"))
@@ -262,8 +283,8 @@ def _train(key, params, x, y, options, together):
 
     def latents(networks, x, y):
         codes, others = _codes(networks, x), _codes(networks, y)
-        units = _magnitude(codes)
-        return _in(units, codes), _in(units, others)
+        scale = _spread(codes)
+        return _white(scale, codes), _white(scale, others)
 
     def loss(params, x, y, coefficients):
         networks, operators = params

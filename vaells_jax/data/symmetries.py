@@ -234,10 +234,13 @@ _PLAIN = {
     "scale_turn": Symmetry("scaling and rotation", np.array([np.eye(2), PLANE_TURN])),
     "shear": Symmetry("shear", _SHEAR),
 }
-_BENT = ("so2", "so3", "so2_so2")
 SYMMETRIES: dict[str, Symmetry] = {
     **_PLAIN,
     **{f"{name}_lifted": lifted(plain) for name, plain in _PLAIN.items()},
-    **{f"{name}_bent": bent(lifted(_PLAIN[name])) for name in _BENT},
 }
-"""Known symmetries: plain, lifted to 20 dimensions, and lifted and bent."""
+"""Known symmetries, plain and lifted to 20 dimensions."""
+
+BENT_SYMMETRIES: dict[str, Symmetry] = {
+    name: bent(SYMMETRIES[f"{name}_lifted"]) for name in ("so2", "so3", "so2_so2")
+}
+"""Known symmetries that are lifted to 20 dimensions and bent."""
