@@ -30,7 +30,7 @@ from vaells_jax.baselines.vamp_prior import VampPrior
 from vaells_jax.baselines.vdae import Vdae
 from vaells_jax.data.batches import batch_indices, draw_anchors
 from vaells_jax.data.images import load_images
-from vaells_jax.data.symmetries import SYMMETRIES, lifted, rotation_generators
+from vaells_jax.data.symmetries import SYMMETRIES, bent, lifted, rotation_generators
 from vaells_jax.data.synthetic import concentric_circles, swiss_roll
 from vaells_jax.evaluation import figures, structure, turning
 from vaells_jax.evaluation.alignment import affine_error
@@ -931,6 +931,11 @@ def spanned() -> dict[str, tuple[Callable, dict[str, Any]]]:
             lambda **k: lifted(**{"symmetry": so2, **k}),
             {"symmetry": {"None": None, "lifted": SYMMETRIES["so2_lifted"]},
              "size": (1, *COUNTS), "seed": (-1, 1.5, None)},
+        ),
+        "bent": (
+            lambda **k: bent(**{"symmetry": SYMMETRIES["so2_lifted"], **k}),
+            {"symmetry": {"None": None, "odd": SYMMETRIES["so3"]},
+             "layers": COUNTS, "seed": (-1, 1.5, None)},
         ),
         "rotation_generators": (rotation_generators, {"size": (1, *COUNTS)}),
         "span_angles": (

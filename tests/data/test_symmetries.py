@@ -1,16 +1,20 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
 
 from vaells_jax.data.symmetries import (
+    BENT_SYMMETRIES,
     SYMMETRIES,
     Symmetry,
+    bent,
     lifted,
     rotation_generators,
 )
 
 NAMES = list(SYMMETRIES)
+TURN = rotation_generators(2)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +99,38 @@ def test_a_lift_is_isometric_and_the_same_each_time():
     assert not np.allclose(np.asarray(b.start)[:, 4:], 0.0)
 
 
+def test_a_bend_by_hand():
+    bend = bent(Symmetry("turn", TURN)).bend
+    bend = bend._replace(weights=np.array([[[2.0]], [[3.0]]]), height=0.5,
+                         phases=np.array([[0.1], [0.2]]))  # fmt: skip
+    a, b = 0.7, -0.4
+    b = b + 0.5 * np.sin(2.0 * a + 0.1)
+    a = a + 0.5 * np.sin(3.0 * b + 0.2)
+    found = bend.forward(jnp.asarray([[0.7, -0.4]]))
+    np.testing.assert_allclose(found, [[a, b]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", BENT_SYMMETRIES)
+def test_bent_pairs_are_the_lifted_ones_behind_an_inverse(name):
+    flat, curved = SYMMETRIES[f"{name}_lifted"], BENT_SYMMETRIES[name]
+    a = flat.pairs(jax.random.key(6), 500)
+    b = curved.pairs(jax.random.clone(jax.random.key(6)), 500)
+    for one, other in zip(a[:2], b[:2], strict=True):
+        np.testing.assert_allclose(curved.bend.inverse(other), one, atol=1e-5)
+    np.testing.assert_array_equal(flat.generators, curved.generators)
+    for part, again in zip(bent(flat).bend, curved.bend, strict=True):
+        np.testing.assert_array_equal(part, again)
+    # The sines' root mean square is that of what they are added to.
+    assert float(jnp.std(b.start) / jnp.std(a.start)) == pytest.approx(
+        np.sqrt(2), rel=0.15
+    )
+    # As many linear components as the plain points have do not hold the bent ones.
+    size = flat.lift.shape[1]
+    x = np.asarray(b.start)
+    shares = np.linalg.svd(x - x.mean(axis=0), compute_uv=False) ** 2
+    assert shares[:size].sum() / shares.sum() < 0.9
+
+
 def test_noise_is_on_the_ends_alone_and_of_its_deviation():
     symmetry, key = SYMMETRIES["so3"], jax.random.key(4)
     with jax.debug_key_reuse(False):
@@ -116,6 +152,8 @@ def test_a_stretch_widens_the_range():
     [
         (lambda s: lifted(s, 2), "size must be an integer of at least 3"),
         (lambda s: lifted(lifted(s)), "symmetry must not be lifted already"),
+        (bent, "symmetry must be of an even size and not bent; got size 3, not bent"),
+        (lambda s: bent(bent(lifted(s))), "got size 20, bent"),
     ],
 )
 def test_what_cannot_be_lifted(call, words):

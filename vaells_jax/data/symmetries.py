@@ -26,6 +26,41 @@ class SymmetryPairs(NamedTuple):
     coefficients: Float[Array, "n G"]
 
 
+class Bend(NamedTuple):
+    """A smooth map of a space onto itself, with its inverse: additive couplings.
+
+    Of the halves a and b of a point, each layer adds `height sin(W a + phase)` to b and
+    swaps them (the couplings of Dinh, Krueger and Bengio, "NICE", 2015).
+
+    Attributes:
+        weights: W of each layer.
+        phases: Of each layer [radians].
+        height: Of the sines.
+    """
+
+    weights: Float[np.ndarray, "L h h"]
+    phases: Float[np.ndarray, "L h"]
+    height: float
+
+    def forward(self, points: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        """Bend points."""
+        a, b = jnp.split(points, 2, axis=1)
+        for W, phase in zip(self.weights, self.phases, strict=True):
+            a, b = b + self._wave(W, phase, a), a
+        return jnp.concatenate([a, b], axis=1)
+
+    def inverse(self, points: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        """Return the points that were bent, exact to rounding."""
+        a, b = jnp.split(points, 2, axis=1)
+        for W, phase in zip(self.weights[::-1], self.phases[::-1], strict=True):
+            a, b = b, a - self._wave(W, phase, b)
+        return jnp.concatenate([a, b], axis=1)
+
+    def _wave(self, W, phase, a):
+        W, phase = jnp.asarray(W, a.dtype), jnp.asarray(phase, a.dtype)
+        return self.height * jnp.sin(a @ W.T + phase[None])
+
+
 class Symmetry(NamedTuple):
     """A group acting linearly on points, by its generators.
 
@@ -38,6 +73,8 @@ class Symmetry(NamedTuple):
         single: Whether a pair takes one generator, drawn evenly, or all of them.
         lift: Isometric linear map from base points to the data, orthonormal columns;
             None is the identity.
+        bend: What bends the lifted points, so that the group acts on the data along
+            curves, and no longer by matrices.
     """
 
     name: str
@@ -47,10 +84,11 @@ class Symmetry(NamedTuple):
     unit: float | None = None
     single: bool = True
     lift: Float[np.ndarray, "d l"] | None = None
+    bend: Bend | None = None
 
     @property
     def generators(self) -> Float[np.ndarray, "G d d"]:
-        """Return the generators on the data: zero outside the lift's image."""
+        """Return the generators on unbent data: zero outside the lift's image."""
         blocks = np.kron(np.eye(self.copies), self.base)
         lift = self.lift
         return blocks if lift is None else lift @ blocks @ lift.T
@@ -92,6 +130,8 @@ class Symmetry(NamedTuple):
         if self.lift is not None:
             lift = jnp.asarray(self.lift, points.dtype)
             start, end = start @ lift.T, end @ lift.T
+        if self.bend is not None:
+            start, end = self.bend.forward(start), self.bend.forward(end)
         end = end + noise_std * jax.random.normal(noise_key, end.shape)
         return SymmetryPairs(start, end, amounts)
 
@@ -136,6 +176,39 @@ def lifted(symmetry: Symmetry, size: int = 20, *, seed: int = 0) -> Symmetry:
     return symmetry._replace(name=f"{symmetry.name}, lifted to {size}", lift=basis)
 
 
+def bent(symmetry: Symmetry, *, layers: int = 2, seed: int = 0) -> Symmetry:
+    """Bend a symmetry's data by a fixed injective map that is not linear.
+
+    Of standard normal base points, the arguments of the sines have a deviation of 1.5
+    radians, and the sines have the root mean square of what they are added to.
+
+    Args:
+        symmetry: What is bent, of data of an even size, usually lifted.
+        layers: Couplings; two change every coordinate.
+        seed: Of the couplings' normal weights and uniform phases.
+
+    Returns:
+        The symmetry on the bent points; its generators are those of the unbent ones.
+
+    Raises:
+        ValueError: If the size is odd or the symmetry bent already.
+    """
+    check_kind(symmetry=(symmetry, Symmetry))
+    layers, seed = as_count("layers", layers), as_count("seed", seed, 0)
+    size = symmetry.generators.shape[-1]
+    if size % 2 or symmetry.bend is not None:
+        raise ValueError(
+            f"symmetry must be of an even size and not bent; got size {size}, "
+            f"{'bent' if symmetry.bend else 'not bent'}."
+        )
+    half, rms = size // 2, np.sqrt(symmetry.copies * symmetry.base.shape[-1] / size)
+    random = np.random.default_rng(seed)
+    weights = random.normal(size=(layers, half, half)) * 1.5 / (rms * np.sqrt(half))
+    phases = random.uniform(0.0, 2.0 * np.pi, size=(layers, half))
+    bend = Bend(weights, phases, float(np.sqrt(2.0) * rms))
+    return symmetry._replace(name=f"{symmetry.name}, bent", bend=bend)
+
+
 def rotation_generators(size: int) -> Float[np.ndarray, "G d d"]:
     """Return the generators of SO(size): turns of each plane of two axes."""
     size = as_count("size", size, 2)
@@ -166,3 +239,8 @@ SYMMETRIES: dict[str, Symmetry] = {
     **{f"{name}_lifted": lifted(plain) for name, plain in _PLAIN.items()},
 }
 """Known symmetries, plain and lifted to 20 dimensions."""
+
+BENT_SYMMETRIES: dict[str, Symmetry] = {
+    name: bent(SYMMETRIES[f"{name}_lifted"]) for name in ("so2", "so3", "so2_so2")
+}
+"""Known symmetries that are lifted to 20 dimensions and bent."""
