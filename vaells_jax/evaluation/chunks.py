@@ -1,7 +1,6 @@
 """Large batches evaluated in chunks, on one or many devices, without communication."""
 
 import functools
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,6 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import PRNGKeyArray
 
-from vaells_jax.inference.devices import in_threads, usable_cores
 from vaells_jax.model.types import Batch, PyTree
 from vaells_jax.sharding import place, replicated, split
 
@@ -56,34 +54,20 @@ def in_chunks(
     run = evaluate if mesh is None else _on_mesh(evaluate, mesh)
     if mesh is not None:
         params = place(params, replicated(mesh))
-
-    def evaluated(i):
-        """Return a chunk's values, or on a mesh a chunk of each device."""
+    found = []
+    for i in range(0, count, size * devices):
         starts = i + size * np.arange(devices)
-        # The last chunk is filled up with earlier examples: one shape, one compile.
+        # What lacks is filled up with examples seen before: one shape, one compile.
         index = (starts[:, None] + np.arange(size)) % count
         if mesh is None:
             keys, index = jax.random.fold_in(key, i), index[0]
         else:
             keys = jnp.stack([jax.random.fold_in(key, start) for start in starts])
-        part = jax.tree.map(lambda x: x[index], batch)
+        part = jax.tree.map(lambda x, index=index: x[index], batch)
         if mesh is not None:
             keys, part = (place(x, split(mesh)) for x in (keys, part))
         values = run(params, keys, part)
-        return jax.tree.map(lambda x: np.asarray(x)[: count - i], values)
-
-    begins = [(i,) for i in range(0, count, size * devices)]
-    threads = 1
-    if mesh is None:
-        arrays = jax.tree.leaves((params, key, batch))
-        threads = usable_cores(len(begins) - 1, *arrays)
-    # The first one compiles for all.
-    chunks = itertools.chain(
-        map(evaluated, *begins[:1]), in_threads(evaluated, begins[1:], threads)
-    )
-    found = []
-    for (i,), values in zip(begins, chunks, strict=True):
-        found.append(values)
+        found.append(jax.tree.map(lambda x: np.asarray(x)[: count - i], values))  # noqa: B023
         if on_done is not None:
             on_done(min(size * devices, count - i))
     return jax.tree.map(lambda *parts: np.concatenate(parts), *found)

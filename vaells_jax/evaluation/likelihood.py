@@ -36,7 +36,7 @@ known), over those of all classes (label unknown), or the closest of its class (
 label known)."""
 
 PATHS_AT_ONCE = 5_000
-"""Paths that are searched at once by each core, which bounds the memory."""
+"""Paths that are searched at once, which bounds the memory."""
 
 
 class ImportanceTerms(NamedTuple):
