@@ -90,5 +90,5 @@ def _digest(*arrays):
     """Return a fingerprint of arrays' numbers."""
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

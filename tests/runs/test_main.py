@@ -25,7 +25,7 @@ def measure(run):
     return {
         "step": merit(float(run.step), "steps"),
         "seed": merit(run.config.seed, "its seed"),
-        "shared": merit(str(run.shared), "no number"),
+        "folder": merit(str(run.workdir), "no number"),
         "data": merit(float(np.sum(run.data.inputs)), "depends on the seed alone"),
     }
 
@@ -77,8 +77,7 @@ def test_all_models_of_two_seeds_side_by_side(tmp_path, capsys, few_pairs):
             record = read(folder / model)
             assert (record["model"], record["seed"]) == (model, seed)
             assert names(folder / model / "figures") == {"picture.png"}
-            # What runs share lies in the command's folder.
-            assert record["results"]["shared"]["value"] == str(tmp_path)
+            assert record["results"]["folder"]["value"] == str(folder / model)
     summary = read(tmp_path)
     assert summary["seeds"] == 2
     assert set(summary["results"]) == {"step", "seed", "data"}

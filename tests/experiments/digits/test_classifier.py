@@ -43,7 +43,7 @@ def test_a_classifier_is_trained_once_for_a_data_set(run, monkeypatch):
     few = run.data.source.train
     few = few._replace(inputs=few.inputs[:100], labels=few.labels[:100])
     source = run.data.source._replace(train=few)
-    data = dataclasses.replace(run.data, source=source)
+    data = dataclasses.replace(run.data, inputs=few.inputs, source=source)
     digit_classifier(dataclasses.replace(run, data=data), rotated=False)
     assert len(trained) == 2
 
