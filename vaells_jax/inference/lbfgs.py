@@ -8,7 +8,6 @@ subgradient `w sign(u)`, so coefficients approach zero without reaching it.
 
 import jax
 import jax.numpy as jnp
-import jaxopt
 from jaxtyping import Array, Bool, Float
 
 from vaells_jax.inference.energy import Problem, energy_jet
@@ -76,6 +75,9 @@ def lbfgs_batch(
 
     Arguments and results are those of `batches.search_batch`.
     """
+    # Here, so that others need not wait for it, nor hear that it is not maintained.
+    with jax.ensure_compile_time_eval():  # its constants belong to no trace
+        import jaxopt
     solver = jaxopt.LBFGS(
         _value_and_gradient,
         value_and_grad=True,
