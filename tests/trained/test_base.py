@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from vaells_jax.trained.base import (
+    ROWS,
     TrainedModel,
     from_named_arrays,
+    in_parts,
     named_arrays,
     warn_of_few_samples,
 )
@@ -108,3 +110,20 @@ def test_few_effective_samples_are_warned_of():
     with pytest.warns(UserWarning, match="2 of 3 data points have fewer than 10"):
         warn_of_few_samples(np.array([9.0, 10.0, 2.0]), 50)
     warn_of_few_samples(np.full(3, 10.0), 50)
+
+
+@pytest.mark.parametrize(
+    "leading", [(), (3,), (ROWS,), (2, ROWS), (ROWS + 1,), (7, 191)]
+)
+def test_parts_of_many_rows_are_the_whole(leading):
+    rows = jnp.arange(2.0 * np.prod(leading, dtype=int)).reshape(*leading, 2)
+    shapes = set()
+
+    def network(x):
+        shapes.add(x.shape)
+        return jnp.stack([x[..., 0], x[..., 1], x[..., 0] * x[..., 1]], axis=-1)
+
+    found = in_parts(network, rows, 1)
+    assert len(shapes) == 1
+    assert np.prod(next(iter(shapes))) <= 2 * ROWS
+    np.testing.assert_array_equal(found, network(rows))

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import threading
 
 import chex
 import jax
@@ -361,3 +362,67 @@ def test_bad_initial_states(tiny_model, tiny_batch, tiny_params, unchecked):
         build(anchors=tiny_params.anchors[:, :0])
     with pytest.raises(ValueError, match=r"anchors.*\[5\].*\[2, 3, 4\]"):
         build(anchors=tiny_params.anchors[..., :4])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_steps_of_later_phases_are_compiled_in_a_thread(
+    fails, new_state, next_batch, tiny_model
+):
+    lowered = []
+
+    class Step:
+        def __init__(self, phase):
+            self.phase = phase
+            self.step = make_train_step(
+                phase, model=tiny_model, weights=WEIGHTS, schedule=SCHEDULE,
+                optimizer=OPTIMIZER,
+            )  # fmt: skip
+
+        def __call__(self, *arguments):
+            return self.step(*arguments)
+
+        def lower(self, *shapes):
+            lowered.append((self.phase, threading.current_thread().name))
+            if fails:
+                raise TypeError("no such shapes")
+            return self.step.lower(*shapes)
+
+    train = functools.partial(
+        fit, jax.random.key(3), next_batch=next_batch, schedule=SCHEDULE,
+        hold=functools.partial(hold, model=tiny_model),
+    )  # fmt: skip
+    ahead = train(state=new_state(), make_step=Step)
+    assert lowered == [
+        ("warm_up", "MainThread"), ("network", "compile-ahead_0"),
+        ("operators", "compile-ahead_0"),
+    ]  # fmt: skip
+    # One that cannot be lowered is compiled when it is called.
+    alone = train(state=new_state(), make_step=lambda phase: Step(phase).__call__)
+    assert_same_bits(ahead, alone)
+
+
+def test_what_is_compiled_ahead_is_not_compiled_again(
+    new_state, tiny_model, tiny_batch
+):
+    schedule = dataclasses.replace(SCHEDULE, network_prior_factor=0.125)  # a new one
+    compiled = []
+
+    def note(event, seconds, **about):
+        if event == "/jax/core/compile/backend_compile_duration":
+            if about.get("fun_name") == "jit(step)":
+                compiled.append(threading.current_thread().name)
+
+    steps = functools.partial(
+        make_train_step, model=tiny_model, weights=WEIGHTS, schedule=schedule,
+        optimizer=OPTIMIZER,
+    )  # fmt: skip
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        fit(
+            jax.random.key(3), new_state(), lambda step: tiny_batch, schedule=schedule,
+            make_step=steps,
+        )  # fmt: skip
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
+    assert "compile-ahead_0" in compiled
+    assert len(compiled) <= 3
