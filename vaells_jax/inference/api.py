@@ -78,6 +78,8 @@ def infer_coefficients(
     if threads > 1:
         operators, shares = _shared(*problem, options, threads)
         search = _compiled(_search_share, (4,), traced=False)
+        # Here, because two threads cannot trace at once; they find what is compiled.
+        search.lower(operators, *shares[0], options).compile()
         found = lambda *share: search(operators, *share, options)
         return _joined(list(in_threads(found, shares, threads)), leading)
     infer = _compiled(_infer, (4, 5), traced=is_traced(*problem))

@@ -14,7 +14,6 @@ from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
 from vaells_jax.checks import as_count, check_callable, check_key, check_kind
-from vaells_jax.inference.devices import settings_are_everybodys
 from vaells_jax.model.types import Batch
 from vaells_jax.sharding import place, place_batch, replicated
 from vaells_jax.training.failure import (
@@ -90,10 +89,9 @@ def fit(
     if mesh is not None:
         key, state = (place(x, replicated(mesh)) for x in (key, state))
     stepper = _Stepper(key, next_batch, schedule, make_step, hold, after_warm_up, mesh)
-    stepper.compile_ahead(state)
     kept = to_host(state)
     pending: tuple[int, Phase, dict[str, Any]] | None = None
-    stopped = False
+    first, stopped = int(state.step), False
 
     def settle(state):
         """Look at the last step's metrics, which waits for it."""
@@ -107,11 +105,13 @@ def fit(
             if on_step is not None and on_step(step, phase, values, state):
                 stopped = True
 
-    for step in range(int(state.step), schedule.steps):
+    for step in range(first, schedule.steps):
         if step == schedule.warm_up_steps:
             settle(state)  # should it have failed, its networks have no scale
         state, metrics = stepper.advance(step, state)
         settle(state)  # the step before, while this one runs
+        if step == first + 1:
+            stepper.compile_ahead(step, state)
         pending = (step + 1, phase_at(step, schedule), metrics)
         done = stopped or step + 1 == schedule.steps
         if done or (step + 1) % save_every == 0:
@@ -142,35 +142,30 @@ class _Stepper:
     _phase: Phase | None = None
     _held: Any = None
 
-    def compile_ahead(self, state):
-        """Compile the steps of later phases in a thread, while earlier ones run.
+    def compile_ahead(self, step, state):
+        """Compile the steps of phases to come in a thread, while this one's run.
 
-        Not for a mesh, nor where this thread has settings of JAX that others lack.
+        Only XLA works there: two threads cannot trace at once. Not for a mesh.
         """
-        steps = range(int(state.step), self.schedule.steps)
-        begins = {phase_at(step, self.schedule): step for step in reversed(steps)}
-        first, *later = sorted(begins.values()) or [0]
-        if not later or self.mesh is not None or not settings_are_everybodys():
+        steps = range(step, self.schedule.steps)
+        begins = {phase_at(n, self.schedule): n for n in reversed(steps)}
+        to_come = sorted(begins.items(), key=lambda item: item[1])[1:]
+        if not to_come or self.mesh is not None:
             return
-        # Python works on one step at a time: the first one's turn is now.
-        _lower(self._compiled(first), self._shapes(first, state))
         pool = concurrent.futures.ThreadPoolExecutor(1, "compile-ahead")
-        for step in later:
-            work = pool.submit(
-                _compile, self._compiled(step), self._shapes(step, state)
-            )
-            self._ahead[phase_at(step, self.schedule)] = work
+        for phase, n in to_come:
+            with contextlib.suppress(Exception):  # what fails, fails when it is run
+                # A jitted function keeps what is made of it: a call finds it.
+                lowered = self._compiled(n).lower(*self._shapes(n, state))
+                self._ahead[phase] = pool.submit(lowered.compile)
         pool.shutdown(wait=False)
 
     def _shapes(self, step, state):
-        """Return shapes and types of what a step will take, or None if unknown."""
+        """Return shapes and types of what a step will take."""
         held = None
         if self.hold is not None:
             hold = functools.partial(self.hold, phase_at(step, self.schedule))
-            try:
-                held = jax.eval_shape(hold, state)
-            except Exception:  # it may want numbers
-                return None
+            held = jax.eval_shape(hold, state)
         held = () if held is None else (held,)
         return *jax.tree.map(jax.typeof, (state, self.key, self._batch(step))), *held
 
@@ -234,22 +229,6 @@ class _Stepper:
         if self.after_warm_up is None or step != self.schedule.warm_up_steps:
             return state
         return self._placed(self.after_warm_up(to_host(state)))
-
-
-def _lower(step, shapes):
-    """Lower a step for arguments of these shapes; what fails, fails when it is run.
-
-    A jitted function keeps what is made of it: the first call finds it.
-    """
-    with contextlib.suppress(Exception):
-        return step.lower(*shapes)
-
-
-def _compile(step, shapes):
-    """Compile a step, as `_lower`."""
-    if lowered := _lower(step, shapes):
-        with contextlib.suppress(Exception):
-            lowered.compile()
 
 
 def to_host(tree: Any) -> Any:
