@@ -64,7 +64,7 @@ def check_shapes(**arrays: tuple[Any, str]) -> None:
 
 
 def check_integers(**arrays: Any) -> None:
-    """Raise a ValueError unless `value` is an array of integers."""
+    """Raise a ValueError unless each value is an array of integers."""
     for name, value in arrays.items():
         if not isinstance(value, jax.Array | np.ndarray | np.generic):
             raise ValueError(f"{name} must be an array; got {_shown(value)}.")
@@ -99,7 +99,7 @@ def check_kind(**pairs: tuple[Any, Any]) -> None:
 
 
 def check_callable(**functions: Any) -> None:
-    """Raise a ValueError unless `value` can be called."""
+    """Raise a ValueError unless each value can be called."""
     for name, value in functions.items():
         if not callable(value):
             raise ValueError(f"{name} must be a function; got {_shown(value)}.")

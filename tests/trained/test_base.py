@@ -12,8 +12,8 @@ from vaells_jax.trained.base import (
     ROWS,
     TrainedModel,
     from_named_arrays,
-    in_parts,
     named_arrays,
+    through,
     warn_of_few_samples,
 )
 
@@ -123,7 +123,7 @@ def test_parts_of_many_rows_are_the_whole(leading):
         shapes.add(x.shape)
         return jnp.stack([x[..., 0], x[..., 1], x[..., 0] * x[..., 1]], axis=-1)
 
-    found = in_parts(network, rows, 1)
+    found = through(network, rows, 1)
     assert len(shapes) == 1
     assert np.prod(next(iter(shapes))) <= 2 * ROWS
     np.testing.assert_array_equal(found, network(rows))

@@ -73,6 +73,27 @@ def in_chunks(
     return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 
 
+def in_parts(function: Callable[[Any], Any], rows: Any, size: int) -> list[Any]:
+    """Apply a function of batches to a few rows at a time, all parts of one shape.
+
+    Args:
+        function: Maps `[n, ...]` to `[n, ...]`, each row for itself.
+        rows: What it takes, at least one.
+        size: Rows of a part; bounds the memory.
+
+    Returns:
+        What it makes of each part, to be put together.
+    """
+    count = len(rows)
+    size = min(size, count)
+    parts = []
+    for i in range(0, count, size):
+        # The last part is filled up with the first rows.
+        index = (i + np.arange(size)) % count
+        parts.append(function(rows[index])[: count - i])
+    return parts
+
+
 @functools.lru_cache(maxsize=16)
 def _on_mesh(evaluate, mesh):
     """Compile the evaluation of a chunk on each device."""

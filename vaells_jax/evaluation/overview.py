@@ -6,13 +6,14 @@ Nothing here knows a model's name. A model has functions of whole batches: `enco
 `params.anchors`, by class, or None where it cannot sample its prior.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from vaells_jax.evaluation.chunks import in_parts
 from vaells_jax.evaluation.figures import (
     image_rows,
     latent_map,
@@ -33,7 +34,7 @@ NUM_PAIRS = 50
 """Pairs of data points whose paths are measured."""
 MAP_POINTS = 2_000
 """Data points of the latent map, drawn at random from larger sets."""
-_PART = 128  # data points that are evaluated at once, which bounds the memory
+PART = 128  # data points that are evaluated at once, which bounds the memory
 _ROWS, _STEPS, _MOST_OPERATORS = 3, 9, 8
 
 Inputs = Float[Array | np.ndarray, "n ..."]
@@ -65,7 +66,7 @@ def overview_merits(
         squared = (outputs - part) ** 2
         return squared.reshape(len(part), -1).mean(axis=1)
 
-    error = float(np.mean(in_parts(errors, inputs)))
+    error = float(np.mean(np.concatenate(in_parts(errors, inputs, PART))))
     variance = float(np.mean(np.var(inputs, axis=0)))
     merits: dict[str, tuple[Any, str]] = {
         "reconstruction_mse": (error, "mean squared error of a value, in its units^2"),
@@ -122,7 +123,7 @@ def overview_figures(
     plane = inputs.shape[1:] == (2,)
     in_range = _unit_range(inputs)
     decode = lambda z: in_range(trained.decode(z))
-    latents = in_parts(trained.encode, inputs)
+    latents = np.concatenate(in_parts(trained.encode, inputs, PART))
     order = balanced(classes)[:10]
     # Points in the plane are shown all at once, others one by one.
     seen = slice(None) if plane else order
@@ -284,18 +285,6 @@ def _checked(inputs, labels):
 def _has_prior(trained):
     """Report whether a model can sample: VAELLS needs anchors of its own for it."""
     return getattr(trained.params, "anchors", True) is not None
-
-
-def in_parts(
-    function: Callable[[Any], Any], inputs: Inputs, size: int = _PART
-) -> np.ndarray:
-    """Evaluate a function of whole batches part by part, all parts of one shape."""
-    size = min(size, len(inputs))
-    parts = []
-    for i in range(0, len(inputs), size):
-        index = (i + np.arange(size)) % len(inputs)
-        parts.append(np.asarray(function(inputs[index]))[: len(inputs) - i])
-    return np.concatenate(parts)
 
 
 def _unit_range(inputs):

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from vaells_jax.checks import as_count, check_callable, check_number, check_shapes
+from vaells_jax.evaluation.chunks import in_parts
 from vaells_jax.evaluation.ranks import spearman
 from vaells_jax.evaluation.structure import BatchFunction
 from vaells_jax.networks.contract import check_outputs
@@ -157,7 +158,8 @@ def turn_score(
     truth = np.asarray(turn(images, nominal))
     check_outputs(outputs.shape, truth.shape)
     flat = truth.reshape(-1, *truth.shape[2:])
-    again = _in_parts(decode, _in_parts(encode, flat)).reshape(truth.shape)
+    codes = np.concatenate(in_parts(encode, flat, _CHUNK))
+    again = np.concatenate(in_parts(decode, codes, _CHUNK)).reshape(truth.shape)
     angles, errors = _match(images, outputs, turn)
     monotonicity = [spearman(nominal, row) for row in angles]
     over_path = lambda squared: np.asarray(np.mean(squared, axis=(1, 2, 3)))
@@ -204,16 +206,9 @@ def _all_errors(outputs, references):
 def _decode(decode, latents):
     """Decode latents `[n, T, d]` to images `[n, T, H, W]`."""
     latents = np.asarray(latents)
-    outputs = _in_parts(decode, latents.reshape(-1, latents.shape[-1]))
+    flat = latents.reshape(-1, latents.shape[-1])
+    outputs = np.concatenate(in_parts(decode, flat, _CHUNK))
     return outputs.reshape(*latents.shape[:2], *outputs.shape[1:])
-
-
-def _in_parts(function, values):
-    """Apply a function of batches, a part at a time: equal parts share compilations."""
-    padding = -len(values) % _CHUNK if len(values) > _CHUNK else 0
-    padded = np.concatenate([values, np.repeat(values[-1:], padding, axis=0)])
-    parts = [function(padded[i : i + _CHUNK]) for i in range(0, len(padded), _CHUNK)]
-    return np.concatenate([np.asarray(part) for part in parts])[: len(values)]
 
 
 def _mse(outputs, target):

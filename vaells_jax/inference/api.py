@@ -10,7 +10,6 @@ from jaxtyping import Array, Float, Key
 from vaells_jax.checks import check_key, check_kind, check_numbers
 from vaells_jax.inference.batches import search_batch
 from vaells_jax.inference.devices import (
-    PAIRS_PER_DEVICE,
     compiler_options,
     equal_shares,
     in_threads,
@@ -74,14 +73,13 @@ def infer_coefficients(
         )
     leading = jnp.broadcast_shapes(jnp.shape(start)[:-1], jnp.shape(end)[:-1])
     count, problem = math.prod(leading), (key, operators, start, end)
-    threads = usable_cores(count // PAIRS_PER_DEVICE, *problem)
+    threads = usable_cores(count, *problem)
     if threads > 1:
         operators, shares = _shared(*problem, options, threads)
         search = _compiled(_search_share, (4,), traced=False)
-        # Here, because two threads cannot trace at once; they find what is compiled.
         search.lower(operators, *shares[0], options).compile()
-        found = lambda *share: search(operators, *share, options)
-        return _joined(list(in_threads(found, shares, threads)), leading)
+        fits = in_threads(lambda *share: search(operators, *share, options), shares)
+        return _joined(fits, leading)
     infer = _compiled(_infer, (4, 5), traced=is_traced(*problem))
     return infer(*problem, options, usable_devices(count, *problem))
 

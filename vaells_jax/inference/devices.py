@@ -8,7 +8,7 @@ before the first array.
 
 import concurrent.futures
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -53,17 +53,16 @@ def usable_devices(pairs: int, *arrays) -> tuple[jax.Device, ...] | AbstractMesh
     return tuple(devices[:wanted]) if wanted > 1 else None
 
 
-def usable_cores(shares: int, *arrays) -> int:
-    """Return how many threads may do shares of work, each on a core of a single CPU.
+def usable_cores(pairs: int, *arrays) -> int:
+    """Return how many cores of a single CPU are worth using, a thread each.
 
     One inside any transformation, and where settings of JAX hold in this thread alone
-    (`with jax.enable_x64(True)`): the other threads
-    would not have them.
+    (`with jax.enable_x64(True)`): the other threads would not have them.
     """
     alone = jax.default_backend() == "cpu" and jax.local_device_count() == 1
-    if not alone or is_traced(*arrays) or not settings_are_everybodys():
+    if not alone or is_traced(*arrays) or not _settings_are_everybodys():
         return 1
-    return max(1, min(cores(), shares))
+    return max(1, min(cores(), pairs // PAIRS_PER_DEVICE))
 
 
 def cores() -> int:
@@ -73,28 +72,21 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def settings_are_everybodys() -> bool:
-    """Return whether no setting of JAX is this thread's own; others would lack it."""
+def _settings_are_everybodys():
+    """Return whether no setting of JAX is this thread's own."""
     settings = lambda: [getattr(jax.config, name, None) for name in jax.config.values]
     with concurrent.futures.ThreadPoolExecutor(1) as another:
         same = another.submit(settings).result() == settings()
     return same and jax.sharding.get_abstract_mesh().empty
 
 
-def in_threads(work: Callable, shares: Iterable[tuple], count: int) -> Iterator:
-    """Do the work of each share and yield what it makes, in order.
+def in_threads(work: Callable, shares: list) -> list:
+    """Run a function in a thread for each share; return the results in order.
 
-    Args:
-        work: Makes arrays of a share.
-        shares: The arguments of each.
-        count: Threads; with one it is this one that works.
+    It must be compiled: two threads cannot trace at once.
     """
-    do = lambda share: jax.block_until_ready(work(*share))
-    if count == 1:
-        yield from map(do, shares)
-        return
-    with concurrent.futures.ThreadPoolExecutor(count) as pool:
-        yield from pool.map(do, shares)
+    with concurrent.futures.ThreadPoolExecutor(len(shares)) as pool:
+        return list(pool.map(lambda share: jax.block_until_ready(work(*share)), shares))
 
 
 def _mesh_of_program() -> AbstractMesh | None:

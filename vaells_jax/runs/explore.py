@@ -16,12 +16,8 @@ from jaxtyping import Array, Float
 from vaells_jax.baselines.base import Baseline
 from vaells_jax.baselines.data_operators import DataOperators
 from vaells_jax.data.batches import binarise
-from vaells_jax.evaluation.overview import (
-    MAP_POINTS,
-    NUM_PAIRS,
-    balanced,
-    in_parts,
-)
+from vaells_jax.evaluation.chunks import in_parts
+from vaells_jax.evaluation.overview import MAP_POINTS, PART, balanced
 from vaells_jax.networks.plain import (
     Layer,
     affine,
@@ -289,7 +285,7 @@ def explorer(run: Run) -> dict[str, Any]:
             examples=20 if len(legend["names"]) > 5 else LIVE.examples,
             samples=CLOUD if shown.get("planar") else LIVE.samples,
         )
-    latents = in_parts(trained.encode, inputs)
+    latents = np.concatenate(in_parts(trained.encode, inputs, PART))
     chosen = _examples(values, legend, counts.examples)
     plane = principal_plane(latents, "latent")
     places = plane.project(latents)
@@ -376,7 +372,8 @@ def _anchors(trained, latents):
     anchors = getattr(trained.params, "anchors", None)
     if anchors is None:
         return np.empty((0, latents.shape[1]))
-    return in_parts(trained.encode, np.asarray(anchors).reshape(-1, *anchors.shape[2:]))
+    points = np.asarray(anchors).reshape(-1, *anchors.shape[2:])
+    return np.concatenate(in_parts(trained.encode, points, PART))
 
 
 def _square(places):
@@ -436,13 +433,7 @@ def _path_part(trained, sources, counts):
         return {"pairs": []}
     starts, ends = (sources.latents[column] for column in pairs.T)
     if isinstance(trained, TrainedVaells):
-        # In parts of the shape that `overview` has compiled the search for.
-        ends_of = np.stack([starts, ends], axis=1)
-        search = lambda both: np.concatenate(
-            trained.search(both[:, 0], both[:, 1]), axis=1
-        )
-        found = in_parts(search, ends_of, NUM_PAIRS)
-        coefficients, reached = np.split(found, [found.shape[1] - ends.shape[1]], 1)
+        coefficients, reached = map(np.asarray, trained.search(starts, ends))
         path = {"coefficients": packed(coefficients)}
     else:
         times = np.linspace(0.0, 1.0, counts.path, dtype=starts.dtype)
@@ -500,9 +491,8 @@ def _frame_parts(run, sources, view, found, plane, counts):
 
     def frames(latents):
         latents = np.asarray(latents, sources.latents.dtype)
-        outputs = in_parts(
-            lambda z: view.show(trained.decode(z)), latents.reshape(-1, size)
-        )
+        show, flat = lambda z: view.show(trained.decode(z)), latents.reshape(-1, size)
+        outputs = np.concatenate(in_parts(show, flat, PART))
         kind = "uint8" if view.is_image else "float32"
         return packed(outputs.reshape(*latents.shape[:-1], *outputs.shape[1:]), kind)
 

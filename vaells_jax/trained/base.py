@@ -17,7 +17,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.checks import as_count, check_examples, check_kind, check_numbers
+from vaells_jax.evaluation.chunks import in_parts
 from vaells_jax.evaluation.importance import ImportanceEstimate
+from vaells_jax.inference.devices import is_traced
 
 Points = Float[Array | np.ndarray, "n ..."]
 Latents = Float[Array | np.ndarray, "P d"]
@@ -170,7 +172,7 @@ class TrainedModel(abc.ABC):
         path.with_suffix(".json").write_text(json.dumps(self.record, indent=2) + "\n")
 
 
-def in_parts(network: Callable[[Array], Array], rows: Array, axes: int) -> Array:
+def through(network: Callable[[Array], Array], rows: Array, axes: int) -> Array:
     """Apply a network to rows, a few hundred at a time where there are many.
 
     Args:
@@ -179,15 +181,11 @@ def in_parts(network: Callable[[Array], Array], rows: Array, axes: int) -> Array
         axes: The number of axes of one row.
     """
     leading = rows.shape[: rows.ndim - axes]
-    count = math.prod(leading)
-    if count <= ROWS or isinstance(rows, jax.core.Tracer):
+    if math.prod(leading) <= ROWS or is_traced(rows):
         return network(rows)
-    flat = rows.reshape(count, *rows.shape[rows.ndim - axes :])
-    # The last part takes rows of the one before, so that all are of one shape.
-    starts = [*range(0, count - ROWS, ROWS), count - ROWS]
-    parts = [network(flat[start : start + ROWS]) for start in starts]
-    parts[-1] = parts[-1][len(parts) * ROWS - count :]
-    return jnp.concatenate(parts).reshape(*leading, *parts[0].shape[1:])
+    flat = rows.reshape(-1, *rows.shape[rows.ndim - axes :])
+    found = jnp.concatenate(in_parts(network, flat, ROWS))
+    return found.reshape(*leading, *found.shape[1:])
 
 
 def check_pairs(starts: Any, ends: Any, size: int | None = None) -> None:

@@ -26,7 +26,7 @@ from vaells_jax.trained.base import (
     TrainedModel,
     check_pairs,
     check_times,
-    in_parts,
+    through,
     warn_of_few_samples,
 )
 
@@ -60,7 +60,7 @@ class TrainedBaseline(TrainedModel):
         """Return the centre of each data point's posterior, `[n, d]`."""
         points = self._points(inputs)
         network = functools.partial(_encode, self.params, model=self.model)
-        return in_parts(network, points, points.ndim - 1)
+        return through(network, points, points.ndim - 1)
 
     def decode(self, latents: Float[Array | np.ndarray, "*n d"]) -> Array:
         """Return the mean data point of each latent."""
@@ -71,7 +71,7 @@ class TrainedBaseline(TrainedModel):
                 f"{list(latents.shape)}."
             )
         network = functools.partial(_decode, self.params, model=self.model)
-        return in_parts(network, jnp.asarray(latents), 1)
+        return through(network, jnp.asarray(latents), 1)
 
     def sample_posterior(
         self, key: PRNGKeyArray, inputs: Points, num_samples: int = 1

@@ -36,7 +36,7 @@ from vaells_jax.trained.base import (
     TrainedModel,
     check_pairs,
     check_times,
-    in_parts,
+    through,
     warn_of_few_samples,
 )
 
@@ -80,13 +80,13 @@ class TrainedVaells(TrainedModel):
         """Return latent means, `[n, d]`."""
         points = self._points(inputs)
         network = functools.partial(_encode, self.params, model=self.model)
-        return in_parts(network, points, points.ndim - 1)
+        return through(network, points, points.ndim - 1)
 
     def decode(self, latents: Float[Array | np.ndarray, "*n d"]) -> Array:
         """Return the mean data point of each latent."""
         check_numbers(latents=latents)
         network = functools.partial(_decode, self.params, model=self.model)
-        return in_parts(network, jnp.asarray(latents), 1)
+        return through(network, jnp.asarray(latents), 1)
 
     def sample_posterior(
         self, key: PRNGKeyArray, inputs: Points, num_samples: int = 1
@@ -166,7 +166,7 @@ class TrainedVaells(TrainedModel):
         options = InferenceOptions(
             search="global", l1_weight=self.model.prior_search.l1_weight
         )
-        # Filled up to full hundreds, so that calls share a compilation.
+        # Filled up to a multiple of PAIRS, so that calls share a compilation.
         pairs = len(starts)
         rows = np.arange(math.ceil(pairs / PAIRS) * PAIRS) % pairs
         starts, ends = (jnp.asarray(x)[rows] for x in (starts, ends))
