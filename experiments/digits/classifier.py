@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from vaells_jax.data.arrays import ArrayDataset
 from vaells_jax.data.cache import make_once
 from vaells_jax.data.rotation import rotate_image
 from vaells_jax.evaluation.classifier import (
@@ -18,7 +19,6 @@ from vaells_jax.evaluation.classifier import (
     train_classifier,
 )
 from vaells_jax.progress import progress_bar
-from vaells_jax.runs.run import Run
 from vaells_jax.version import __version__
 
 
@@ -36,18 +36,20 @@ class Classifier(NamedTuple):
     accuracy: float
 
 
-def digit_classifier(run: Run, *, rotated: bool) -> Classifier:
-    """Train a classifier on a run's digits, or read it from the user's cache folder.
+def digit_classifier(
+    data: ArrayDataset, *, rotated: bool, quick: bool = False
+) -> Classifier:
+    """Train a classifier on digits, or read it from the user's cache folder.
 
     All runs on the same digits are measured by the same classifier.
 
     Args:
-        run: Whose digits.
+        data: The digits.
         rotated: Turn the digits by any angle, and call nines sixes. These take 3,000
             steps, or 1,000 for a first picture; upright ones 800.
+        quick: Whether it is for a first picture.
     """
-    data = run.data.source
-    turned = 1000 if run.config.preset == "quick" else 3000
+    turned = 1000 if quick else 3000
     options = ClassifierOptions(steps=turned if rotated else 800)
     name = _six_for_nine if rotated else np.asarray
 
@@ -56,7 +58,7 @@ def digit_classifier(run: Run, *, rotated: bool) -> Classifier:
             options.steps, unit="step", desc="  classifier", delay=5
         ) as bar:
             params = train_classifier(
-                jax.random.key(0), run.data.inputs, name(data.train.labels),
+                jax.random.key(0), data.train.inputs, name(data.train.labels),
                 augment=turn_at_random if rotated else None, options=options,
                 on_done=bar.update,
             )  # fmt: skip

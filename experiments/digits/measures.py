@@ -58,7 +58,7 @@ def operator_paths(run: Run, images: ArrayLike, sweep: ArrayLike) -> Array:
 def measure(run: Run) -> Merits:
     """Measure a model of natural digits."""
     test = run.data.source.test
-    classifier = digit_classifier(run, rotated=False)
+    classifier = digit_classifier(run.data.source, rotated=False)
     found = common_merits(run, classifier)
     count = run.config.evaluation.points
     points = inputs_of(run, test.inputs[:count])

@@ -62,7 +62,8 @@ def turn(images: ArrayLike, angles: ArrayLike) -> Array:
 
 def measure(run: Run) -> Merits:
     """Measure a model of rotated digits."""
-    classifier = digit_classifier(run, rotated=True)
+    quick = run.config.preset == "quick"
+    classifier = digit_classifier(run.data.source, rotated=True, quick=quick)
     found = common_merits(run, classifier)
     if not run.is_vaells:
         images = run.data.source.test.inputs[: run.config.evaluation.points]

@@ -9,6 +9,7 @@ from vaells_jax.inference import InferenceOptions, infer_coefficients
 from vaells_jax.operators.structures import Commuting
 
 PLANES = Commuting(scaling=False, separate=True)
+BOTH = Commuting(separate=True)
 
 
 def problem(dtype, seed, pairs=200, planes=3, rest=0):
@@ -52,6 +53,61 @@ def test_no_coefficient_of_a_dense_scan_is_better(l1_weight, seed, dtype):
     own = 0.5 * np.sum(np.abs(v - turned) ** 2, axis=1)
     own += l1_weight * np.sum(np.abs(fit.coefficients), axis=1)
     np.testing.assert_allclose(fit.objective, own, rtol=1e-4, atol=1e-5)
+
+
+def scalings_and_turns(dtype, seed, pairs=60, planes=3):
+    rng = np.random.default_rng(seed)
+    rates = rng.normal(size=2 * planes) * rng.choice([0.05, 1.0, 4.0], 2 * planes)
+    operators = BOTH.matrices({"rates": jnp.asarray(rates[:, None, None], dtype)})
+    lengths = rng.choice([0.2, 1.0, 3.0], (2, pairs, 1))
+    start, end = (lengths * rng.normal(size=(2, pairs, 2 * planes))).astype(dtype)
+    return operators, start, end, rates.reshape(-1, 2).astype(dtype).astype(float)
+
+
+@pytest.mark.parametrize("l1_weight", [1e-6, 0.05, 1.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_scalings_and_turns_are_as_good_as_a_dense_scan(l1_weight, seed, dtype):
+    operators, start, end, rates = scalings_and_turns(dtype, seed)
+    fit = search(l1_weight)(operators, start, end)
+    assert np.all(fit.converged)
+    pair = lambda x: (x[:, ::2] + 1j * x[:, 1::2]).astype(complex)
+    a, v = pair(start), pair(end)
+    logs = np.append(np.linspace(-5, 5, 401), 0.0)[:, None]
+    angle = np.linspace(-np.pi, np.pi, 361)[None]
+    best = np.zeros(len(start))
+    for m, (grow, turn) in enumerate(rates):
+        path = np.exp(logs + 1j * angle)
+        cost = l1_weight * (np.abs(logs / grow) + np.abs(angle / turn))
+        for i in range(len(start)):
+            energy = 0.5 * np.abs(v[i, m] - path * a[i, m]) ** 2 + cost
+            best[i] += energy.min()
+    assert np.all(np.asarray(fit.objective, float) <= best * (1 + 1e-5) + 1e-6)
+    c = np.asarray(fit.coefficients, float).reshape(-1, 3, 2) * rates[None]
+    moved = np.exp(c[..., 0] + 1j * c[..., 1]) * a
+    own = 0.5 * np.sum(np.abs(v - moved) ** 2, axis=1)
+    own += l1_weight * np.sum(np.abs(fit.coefficients), axis=1)
+    np.testing.assert_allclose(fit.objective, own, rtol=1e-4, atol=1e-5)
+
+
+def test_scalings_and_turns_stay_where_nothing_is_gained(dtype):
+    operators, start, end, _ = scalings_and_turns(dtype, 3, pairs=6)
+    end[0] = start[0]
+    start[1, :2] = 0.0  # this plane cannot move
+    end[2, 2:4] = 0.0  # here the start shrinks as far as it pays
+    start[3] = 0.0
+    fit = search(1e-3)(operators, start, end)
+    found = np.asarray(fit.coefficients).reshape(6, 3, 2)
+    np.testing.assert_array_equal(fit.converged, [True, True, True, False, True, True])
+    np.testing.assert_array_equal(found[0], 0.0)
+    np.testing.assert_array_equal(found[1, 0], 0.0)
+    assert np.all(np.isfinite(found))
+    still = jnp.zeros_like(operators).at[1::2].set(operators[1::2])
+    turns = search(1e-3)(still, start, end)
+    np.testing.assert_array_equal(turns.coefficients[:, ::2], 0.0)
+    alone = search(1e-3)(operators[1::2], start, end)
+    np.testing.assert_allclose(
+        turns.coefficients[:, 1::2], alone.coefficients, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_the_global_search_of_dense_operators_finds_the_same(dtype):

@@ -9,7 +9,13 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from vaells_jax.checks import check_examples, check_key, check_kind
-from vaells_jax.model.paths import Model, decode, encode, sample_latents
+from vaells_jax.model.paths import (
+    Model,
+    decode,
+    encode,
+    point_spread,
+    sample_latents,
+)
 from vaells_jax.model.types import LossWeights, Params
 from vaells_jax.networks.contract import check_outputs
 
@@ -62,8 +68,9 @@ def reconstruction_errors(
 def _errors(key, params, inputs, *, model, rate):
     means = encode(params, inputs, model=model)
     latents = sample_latents(
-        key, params.operators, means, num_samples=model.num_samples,
-        coefficient_rate=rate, noise_std=model.noise_std,
+        key, params.operators, means, point_spread(params, means, model=model),
+        num_samples=model.num_samples, coefficient_rate=rate,
+        noise_std=model.noise_std,
     )  # fmt: skip
     outputs = decode(params, latents, model=model)
     check_outputs(outputs.shape[2:], inputs.shape[1:])

@@ -66,14 +66,15 @@ def infer_coefficients(
     check_numbers(operators=operators, start=start, end=end)
     check_kind(options=(options, InferenceOptions))
     _check_shapes(operators, start, end)
-    if options.search == "planes" and 2 * operators.shape[0] > operators.shape[-1]:
+    count, size = operators.shape[:2]
+    if options.search == "planes" and 2 * count > size and (count != size or size % 2):
         raise ValueError(
-            f"operators must have a plane of latents each for search='planes'; got "
-            f"{operators.shape[0]} of size {operators.shape[-1]}."
+            "operators must turn a plane of latents each, or scale and turn every "
+            f"plane, for search='planes'; got {count} of size {size}."
         )
     leading = jnp.broadcast_shapes(jnp.shape(start)[:-1], jnp.shape(end)[:-1])
-    count, problem = math.prod(leading), (key, operators, start, end)
-    threads = usable_cores(count, *problem)
+    pairs, problem = math.prod(leading), (key, operators, start, end)
+    threads = usable_cores(pairs, *problem)
     if threads > 1:
         operators, shares = _shared(*problem, options, threads)
         search = _compiled(_search_share, (4,), traced=False)
@@ -81,7 +82,7 @@ def infer_coefficients(
         fits = in_threads(lambda *share: search(operators, *share, options), shares)
         return _joined(fits, leading)
     infer = _compiled(_infer, (4, 5), traced=is_traced(*problem))
-    return infer(*problem, options, usable_devices(count, *problem))
+    return infer(*problem, options, usable_devices(pairs, *problem))
 
 
 @functools.cache

@@ -41,8 +41,9 @@ class InferenceOptions:
             `jax.shard_map`).
         search: "local" follows the paper, from random starts near zero; "global"
             scores many starts and refines the best few; "planes" is exact, if operator
-            m turns latents 2m and 2m + 1 alone (`Commuting` with `separate`
-            and without `scaling`). With other operators no pair converges.
+            m turns latents 2m and 2m + 1 alone, or operators 2k and 2k + 1 of M = d
+            scale and turn latents 2k and 2k + 1 (`Commuting` with `separate`). With
+            other operators no pair converges.
         l1_weight: zeta of the objective's `zeta ||c||_1`.
         restarts: Independent starts per pair; the best result is kept.
         initial_range: Start r of the local search is drawn from

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 
-def laplace_from_uniform(u: Float[Array, "*s"], rate: float) -> Float[Array, "*s"]:
+def laplace_from_uniform(
+    u: Float[Array, "*s"], rate: float | Float[Array, " M"]
+) -> Float[Array, "*s"]:
     """Map uniform variates to Laplace ones: `l(u) = -sgn(u) / rate log(1 - 2|u|)`.
 
     Args:
@@ -26,7 +28,7 @@ def laplace_from_uniform(u: Float[Array, "*s"], rate: float) -> Float[Array, "*s
 
 
 def sample_laplace(
-    key: PRNGKeyArray, shape: tuple[int, ...], rate: float
+    key: PRNGKeyArray, shape: tuple[int, ...], rate: float | Float[Array, " M"]
 ) -> Float[Array, "..."]:
     """Draw independent Laplace variates with density `rate/2 exp(-rate |c|)`."""
     return laplace_from_uniform(jax.random.uniform(key, shape) - 0.5, rate)

@@ -25,8 +25,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from vaells_jax.checks import check_number
-from vaells_jax.inference.planes import turning, turning_rates
-from vaells_jax.model.posterior import check_latent, log_posterior
+from vaells_jax.inference.planes import plane_rates
+from vaells_jax.model.posterior import check_latent, check_rate, log_posterior
 from vaells_jax.model.types import Density
 from vaells_jax.operators.transport import check_operators
 
@@ -47,7 +47,7 @@ def log_posterior_integral(
     operators: Float[Array, "M d d"],
     *,
     residual_weight: float,
-    l1_weight: float,
+    l1_weight: float | Float[Array, " M"],
 ) -> Float[Array, ""]:
     """Return the normalised log q(z|x) of eq. 6, with coefficients integrated, in nats.
 
@@ -57,7 +57,8 @@ def log_posterior_integral(
         operators: M <= d / 2: operator m turns latents 2m and 2m + 1 alone; M = d:
             operator 2k scales latents 2k and 2k + 1, and operator 2k + 1 turns them.
         residual_weight: zeta_2 = 1 / gamma^2 (zeta_4 in the prior), positive.
-        l1_weight: zeta_3, the rate of the coefficients (zeta_5 in the prior), positive.
+        l1_weight: zeta_3 (zeta_5 in the prior), the rate of all coefficients or of
+            each, positive.
 
     Returns:
         The log-density; NaN for operators of another kind.
@@ -69,23 +70,22 @@ def log_posterior_integral(
     check_latent("latent_mean", latent_mean, operators)
     check_latent("z", z, operators)
     check_number("residual_weight", residual_weight, strict=True)
-    check_number("l1_weight", l1_weight, strict=True)
-    scalings, turnings, moved = _rates(operators)
-    kind = jnp.all(operators == moved)
+    check_rate("l1_weight", l1_weight, operators, strict=True)
+    scalings, turnings, known = plane_rates(operators)
     count = 2 * len(turnings)
-    planes = [x[:count].reshape(-1, 2) for x in (latent_mean, z)]
-    rates = (turnings,) if scalings is None else (scalings, turnings)
-    one = functools.partial(
-        _log_turned if scalings is None else _log_scaled,
-        residual_weight=residual_weight,
-        l1_weight=l1_weight,
-    )
-    logs = jax.vmap(one)(*planes, *rates)
+    a, v = (x[:count].reshape(-1, 2) for x in (latent_mean, z))
+    l1_weights = jnp.broadcast_to(jnp.asarray(l1_weight, z.dtype), len(operators))
+    if scalings is None:
+        one = functools.partial(_log_turned, residual_weight=residual_weight)
+        logs = jax.vmap(one)(a, v, turnings, l1_weights[: len(turnings)])
+    else:
+        one = functools.partial(_log_scaled, residual_weight=residual_weight)
+        logs = jax.vmap(one)(a, v, scalings, turnings, l1_weights.reshape(-1, 2))
     rest = jnp.sum((z - latent_mean)[count:] ** 2)
     constant = 0.5 * z.size * math.log(2 * math.pi)
     scale = 0.5 * z.size * jnp.log(jnp.asarray(residual_weight, z.dtype))
     found = jnp.sum(logs) - 0.5 * residual_weight * rest - constant + scale
-    return jnp.where(kind, found, jnp.nan)
+    return jnp.where(known, found, jnp.nan)
 
 
 def log_component(
@@ -97,6 +97,7 @@ def log_component(
     residual_weight: float,
     l1_weight: float,
     density: Density,
+    point_spread: Float[Array, " M"] | None = None,
 ) -> Float[Array, ""]:
     """Return the log-density of `z` around the start of a path, in nats.
 
@@ -108,11 +109,24 @@ def log_component(
         residual_weight: zeta_2 or zeta_4.
         l1_weight: zeta_3 or zeta_5.
         density: `log_posterior` or `log_posterior_integral`.
+        point_spread: Factor on the scale of each coefficient at the start, if it
+            differs from point to point.
     """
-    weights = {"residual_weight": residual_weight, "l1_weight": l1_weight}
-    if density == "max":
-        return log_posterior(z, start, operators, coefficients, **weights)
-    return log_posterior_integral(z, start, operators, **weights)
+    if density == "integral":
+        rate = l1_weight if point_spread is None else l1_weight / point_spread
+        return log_posterior_integral(
+            z, start, operators, residual_weight=residual_weight, l1_weight=rate
+        )
+    at_largest = functools.partial(
+        log_posterior, z, start, operators, coefficients,
+        residual_weight=residual_weight,
+    )  # fmt: skip
+    if point_spread is None:
+        return at_largest(l1_weight=l1_weight)
+    # c* is a constant for differentiation, as in the paper, but in units of its scale:
+    # a sample's coefficients grow with it. What is left is the gradient of the entropy.
+    rate = l1_weight / jax.lax.stop_gradient(point_spread)
+    return at_largest(l1_weight=rate) - jnp.sum(jnp.log(point_spread))
 
 
 def log_wrapped_laplace(
@@ -131,23 +145,7 @@ def log_wrapped_laplace(
     return jnp.log(0.5 * rate) - rate * near + back - total
 
 
-def _rates(operators):
-    """Return rates of scalings, if there are any, and turnings, and the dictionary."""
-    count, size = operators.shape[:2]
-    if count != size or size % 2:
-        turnings = turning_rates(operators[: size // 2])
-        return None, turnings, turning(turnings, size, count)
-    first = jnp.arange(0, size, 2)
-    scalings = operators[first, first, first]
-    turnings = operators[first + 1, first + 1, first]
-    moved = jnp.zeros_like(operators)
-    for row in (first, first + 1):
-        moved = moved.at[first, row, row].set(scalings)
-    moved = moved.at[first + 1, first + 1, first].set(turnings)
-    return scalings, turnings, moved.at[first + 1, first, first + 1].set(-turnings)
-
-
-def _log_turned(a, v, w, *, residual_weight, l1_weight):
+def _log_turned(a, v, w, l1_weight, *, residual_weight):
     """Integrate over one turn of a plane, the Gaussian's constant left out."""
     rate = _laplace_rate(w, l1_weight)
     angles, weights = jax.lax.stop_gradient(_angles(a, v, rate, residual_weight))
@@ -159,12 +157,13 @@ def _log_turned(a, v, w, *, residual_weight, l1_weight):
     return jax.nn.logsumexp(logs, b=weights)
 
 
-def _log_scaled(a, v, scaling, w, *, residual_weight, l1_weight):
+def _log_scaled(a, v, scaling, w, l1_weights, *, residual_weight):
     """Integrate over scalings and turns of a plane."""
-    rate = _laplace_rate(scaling, l1_weight)
+    rate = _laplace_rate(scaling, l1_weights[0])
     logs, weights = jax.lax.stop_gradient(_scalings(a, v, rate, residual_weight))
-    weights_of = {"residual_weight": residual_weight, "l1_weight": l1_weight}
-    one = lambda s: _log_turned(jnp.exp(s) * a, v, w, **weights_of)
+    one = lambda s: _log_turned(
+        jnp.exp(s) * a, v, w, l1_weights[1], residual_weight=residual_weight
+    )
     density = jnp.log(0.5 * rate) - rate * jnp.abs(logs)
     return jax.nn.logsumexp(jax.vmap(one)(logs) + density, b=weights)
 

@@ -1,7 +1,6 @@
 """The objective: negative ELBO with learned operators (eqs. 8-9, Appendix A)."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -159,7 +158,7 @@ def operator_objective(
     """
     l1_weight = None
     if density == "max":
-        l1_weight = 0.0
+        l1_weight, paths = 0.0, paths._replace(point_spread=None)
         if paths.anchor_index is not None:
             weights = dataclasses.replace(weights, prior_l1=0.0)
     posterior = log_posteriors(
@@ -241,15 +240,26 @@ def log_posteriors(
             constant.
     """
     l1_weight = weights.posterior_l1 if l1_weight is None else l1_weight
-    component = functools.partial(
-        log_component,
-        operators,
-        residual_weight=weights.posterior_residual,
-        l1_weight=l1_weight,
-        density=density,
+
+    def one(mean, z, coefficients, point_spread):
+        return log_component(
+            operators,
+            mean,
+            z,
+            coefficients,
+            residual_weight=weights.posterior_residual,
+            l1_weight=l1_weight,
+            density=density,
+            point_spread=point_spread,
+        )
+
+    per_sample = jax.vmap(jax.vmap(one, (None, 0, 0, None)))
+    return per_sample(
+        paths.latent_means,
+        paths.latents,
+        paths.posterior_coefficients,
+        paths.point_spread,
     )
-    per_sample = jax.vmap(jax.vmap(component, (None, 0, 0)))
-    return per_sample(paths.latent_means, paths.latents, paths.posterior_coefficients)
 
 
 def log_priors(

@@ -25,7 +25,14 @@ from vaells_jax.model.arguments import check_arguments
 from vaells_jax.model.posterior import sample_posterior
 from vaells_jax.model.prior import closest_anchor
 from vaells_jax.model.types import Batch, Density, LossWeights, Params
-from vaells_jax.networks.contract import Networks, apply_decoder, apply_encoder
+from vaells_jax.networks.contract import (
+    Network,
+    Networks,
+    apply_decoder,
+    apply_encoder,
+    apply_network,
+    check_shape,
+)
 from vaells_jax.operators.structures import Commuting, Dense, Structure
 
 
@@ -45,6 +52,11 @@ class Model:
         density: Whether latent densities are maxima or integrals over coefficients;
             integrals are for the structure `Commuting` of separate planes, whose
             operators either turn or scale.
+        point_spread: Maps latents `[B, d]` to the logarithm of each operator's spread
+            there, `[B, M]`: a factor on the scale of the posterior's coefficients at
+            that point. None for the same scale everywhere, as in the paper. The prior's
+            density stays that of eq. 7: had its anchors such factors too, those of
+            posterior and prior would cancel, and none would keep paths from shrinking.
     """
 
     networks: Networks
@@ -55,6 +67,7 @@ class Model:
     prior_search: InferenceOptions = InferenceOptions()
     structure: Structure = Dense()
     density: Density = "max"
+    point_spread: Network | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -89,6 +102,7 @@ class Paths(NamedTuple):
         anchor_index: Which anchor is the closest to each sample, or None if all count.
         converged: Share of the searches, those from all anchors, that met their
             tolerance.
+        point_spread: Factors on the scales of the posterior's coefficients, or None.
     """
 
     latent_means: Float[Array, "B d"]
@@ -98,6 +112,7 @@ class Paths(NamedTuple):
     prior_coefficients: Float[Array, "B S N M"]
     anchor_index: Int[Array, "B S"] | None
     converged: Float[Array, ""]
+    point_spread: Float[Array, "B M"] | None = None
 
 
 def encode(
@@ -162,21 +177,56 @@ def decode(
     return outputs.reshape(latents.shape[:-1] + outputs.shape[1:])
 
 
+def point_spread(
+    params: Params, latents: Float[Array, "*n d"], *, model: Model
+) -> Float[Array, "*n M"] | None:
+    """Return the factor on each coefficient's scale in the posterior around a latent.
+
+    Args:
+        params: The parameters of `Model.point_spread`, if there is one.
+        latents: Where paths start, with any leading axes.
+        model: The static part of the model.
+
+    Returns:
+        A positive factor for each operator; None for a model without such a network.
+
+    Raises:
+        ValueError: If the network does not give a number for each operator.
+    """
+    if model.point_spread is None:
+        return None
+    flat = latents.reshape(-1, latents.shape[-1])
+    logs = apply_network(
+        "point_spread", model.point_spread, params.point_spread, "latents", flat
+    )
+    check_shape("the outputs of point_spread", logs, params.operators.shape[:1])
+    return jnp.exp(logs).reshape(*latents.shape[:-1], -1)
+
+
 def sample_latents(
     key: PRNGKeyArray,
     operators: Float[Array, "M d d"],
     latent_means: Float[Array, "B d"],
+    point_spread: Float[Array, "B M"] | None = None,
     *,
     num_samples: int,
     coefficient_rate: float,
     noise_std: float,
 ) -> Float[Array, "B S d"]:
-    """Draw posterior samples around each mean, eq. 5; see `sample_posterior`."""
+    """Draw posterior samples around each mean, eq. 5; see `sample_posterior`.
+
+    `point_spread` are factors on the coefficients' scales at each mean.
+    """
     keys = jax.random.split(key, (latent_means.shape[0], num_samples))
-    draw = lambda key, mean: sample_posterior(
-        key, operators, mean, coefficient_rate=coefficient_rate, noise_std=noise_std
-    )[0]
-    return jax.vmap(jax.vmap(draw, (0, None)))(keys, latent_means)
+
+    def draw(key, mean, spread):
+        rate = coefficient_rate if spread is None else coefficient_rate / spread
+        return sample_posterior(
+            key, operators, mean, coefficient_rate=rate, noise_std=noise_std
+        )[0]
+
+    per_sample = jax.vmap(jax.vmap(draw, (0, None, None)))
+    return per_sample(keys, latent_means, point_spread)
 
 
 def infer_paths(
@@ -208,10 +258,12 @@ def infer_paths(
     _check_density(model, params.operators)
     sample_key, posterior_key, prior_key = jax.random.split(key, 3)
     means = encode(params, batch.inputs, model=model)
+    spread = point_spread(params, means, model=model)
     latents = sample_latents(
         sample_key,
         params.operators,
         means,
+        spread,
         num_samples=model.num_samples,
         coefficient_rate=weights.posterior_l1,
         noise_std=model.noise_std,
@@ -246,6 +298,7 @@ def infer_paths(
         prior_coefficients=prior.coefficients,
         anchor_index=None,
         converged=jnp.mean(searches.astype(means.dtype)),
+        point_spread=spread,
     )
     if not model.closest_anchor:
         return paths

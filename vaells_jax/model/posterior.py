@@ -17,7 +17,7 @@ def sample_posterior(
     operators: Float[Array, "M d d"],
     latent_mean: Float[Array, " d"],
     *,
-    coefficient_rate: float,
+    coefficient_rate: float | Float[Array, " M"],
     noise_std: float,
 ) -> tuple[Float[Array, " d"], Float[Array, " M"]]:
     """Draw `z = T_Psi(c) f(x) + gamma eps` with Laplace coefficients, eq. 5.
@@ -26,7 +26,7 @@ def sample_posterior(
         key: Random key.
         operators: The dictionary Psi.
         latent_mean: `f(x)`, or an anchor's latent to sample the prior around it.
-        coefficient_rate: Inverse scale of the coefficients (zeta_3).
+        coefficient_rate: Inverse scale of the coefficients (zeta_3), of all or of each.
         noise_std: Standard deviation gamma of the latent noise.
 
     Returns:
@@ -39,7 +39,7 @@ def sample_posterior(
     check_key("key", key)
     check_operators(operators)
     check_latent("latent_mean", latent_mean, operators)
-    check_number("coefficient_rate", coefficient_rate, strict=True)
+    check_rate("coefficient_rate", coefficient_rate, operators, strict=True)
     check_number("noise_std", noise_std)
     coefficient_key, noise_key = jax.random.split(key)
     coefficients = sample_laplace(
@@ -57,7 +57,7 @@ def log_posterior(
     coefficients: Float[Array, " M"],
     *,
     residual_weight: float,
-    l1_weight: float,
+    l1_weight: float | Float[Array, " M"],
 ) -> Float[Array, ""]:
     """Return log q(z|x) of eq. 11 without its constant `C_2`, in nats.
 
@@ -70,7 +70,7 @@ def log_posterior(
         coefficients: The inferred `c*`, a constant for differentiation if it comes
             from `infer_coefficients`.
         residual_weight: zeta_2 = 1 / gamma^2 (zeta_4 in the prior).
-        l1_weight: zeta_3 (zeta_5 in the prior).
+        l1_weight: zeta_3 (zeta_5 in the prior), of all coefficients or of each.
 
     Returns:
         The un-normalised log-density.
@@ -86,10 +86,27 @@ def log_posterior(
     check_latent("latent_mean", latent_mean, operators)
     check_latent("z", z, operators)
     check_number("residual_weight", residual_weight)
-    check_number("l1_weight", l1_weight)
+    check_rate("l1_weight", l1_weight, operators)
     residual = z - transport(operators, coefficients, latent_mean)
     squared = jnp.sum(residual**2)
-    return -0.5 * residual_weight * squared - l1_weight * jnp.sum(jnp.abs(coefficients))
+    if getattr(l1_weight, "ndim", 0):
+        length = jnp.sum(l1_weight * jnp.abs(coefficients))
+    else:
+        length = l1_weight * jnp.sum(jnp.abs(coefficients))
+    return -0.5 * residual_weight * squared - length
+
+
+def check_rate(name, rate, operators, *, strict=False):
+    """Raise a ValueError unless a rate is one number, or one for each operator."""
+    if getattr(rate, "ndim", 0) == 0:
+        check_number(name, rate, strict=strict)
+        return
+    check_numbers(**{name: rate})
+    if rate.shape != operators.shape[:1]:
+        raise ValueError(
+            f"{name} must be a number, or one for each of {len(operators)} operators; "
+            f"got shape {list(rate.shape)}."
+        )
 
 
 def check_latent(name, latent, operators):

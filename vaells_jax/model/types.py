@@ -25,6 +25,7 @@ class Params(NamedTuple):
             each example brings its own (`Batch.anchors`).
         latent_scale: `s`, positive: latents are `f_phi(x) / s`, and the decoder sees
             `s z`. No step changes it.
+        point_spread: Parameters of `Model.point_spread`, if there is one.
     """
 
     encoder: PyTree
@@ -32,6 +33,7 @@ class Params(NamedTuple):
     operators: PyTree
     anchors: Float[Array, "C N ..."] | None
     latent_scale: Float[Array, ""] | float = 1.0
+    point_spread: PyTree = None
 
 
 class Batch(NamedTuple):

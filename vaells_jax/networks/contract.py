@@ -132,7 +132,7 @@ def apply_encoder(
         ValueError: If the inputs do not fit, or it does not return an array `[B, d]`.
     """
     check_kind(networks=(networks, Networks))
-    latents = _apply("encoder", networks.encoder, parameters, "inputs", inputs)
+    latents = apply_network("encoder", networks.encoder, parameters, "inputs", inputs)
     check_shape("the encoder's outputs", latents, (None,))
     return latents
 
@@ -148,7 +148,7 @@ def apply_decoder(
     check_kind(networks=(networks, Networks))
     check_numbers(latents=latents)
     check_shape("latents", latents, (None,))
-    return _apply("decoder", networks.decoder, parameters, "latents", latents)
+    return apply_network("decoder", networks.decoder, parameters, "latents", latents)
 
 
 def check_shape(name: str, values: Array, wanted: tuple[int | None, ...]) -> None:
@@ -186,7 +186,9 @@ def impure(name: str, what: str) -> ValueError:
     )
 
 
-def _apply(name, network, parameters, what, values):
+def apply_network(
+    name: str, network: Network, parameters: PyTree, what: str, values: Array
+) -> Array:
     """Run a network, with the errors that users of this library expect."""
     _check_network(name, network)
     check_numbers(**{what: values})

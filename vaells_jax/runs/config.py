@@ -61,6 +61,8 @@ class ModelConfig:
         structure_options: The structure's own fields.
         density: Latent densities are the largest term over coefficients ("max"), or
             the integral, for `commuting` operators of separate planes.
+        point_spread: Learn how far each point may go along each operator: a factor on
+            the scale of its coefficients in the posterior.
     """
 
     networks: NetworkName | Literal["own"] = "convolutional"
@@ -78,6 +80,7 @@ class ModelConfig:
         default_factory=dict, hash=False
     )
     density: Density = "max"
+    point_spread: bool = False
 
     def __post_init__(self) -> None:
         """Raise a ValueError for a number that is out of its range."""

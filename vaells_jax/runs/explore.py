@@ -451,6 +451,7 @@ def _sample_part(run, sources, counts):
         return {
             "count": counts.samples,
             "rate": trained.weights.posterior_l1,
+            "own": packed(trained.point_spread(sources.latents)),
             "noise": trained.model.noise_std,
             "usual": SPREAD,
         }

@@ -30,6 +30,7 @@ from vaells_jax.model.paths import Model
 from vaells_jax.model.starts import linear_start, skew
 from vaells_jax.model.types import Batch
 from vaells_jax.networks.contract import Networks
+from vaells_jax.networks.spread import SpreadNetwork
 from vaells_jax.networks.stock import make_networks, standardised
 from vaells_jax.operators.structures import STRUCTURES
 from vaells_jax.runs.config import BaselineConfig, RunConfig, VaellsConfig
@@ -198,6 +199,11 @@ def vaells(
         prior_search=config.prior_search,
         structure=_structure(config.model),
         density=config.model.density,
+        point_spread=(
+            SpreadNetwork(config.model.num_operators)
+            if config.model.point_spread
+            else None
+        ),
     )
 
 

@@ -43,7 +43,8 @@ def augment(
     The new examples start at the given ones in turn, so that all have equally many,
     give or take one. A VAELLS walks along its operators,
     `z <- expm(sum_m c_m Psi_m) z` (eq. 5 without its noise), with Laplace coefficients
-    of the spread that its samples of the prior have. Another model goes to a sample of
+    of the spread that its samples of the prior have (with `Model.point_spread`, the
+    example's own). Another model goes to a sample of
     its posterior, along its own paths.
 
     Args:
@@ -109,6 +110,7 @@ def _walks(run, key, inputs, starts, index, steps):
         shape = (len(index), steps, len(unit))
         coefficients = sample_laplace(key, shape, steps**0.5).astype(starts.dtype)
         coefficients = coefficients * jnp.asarray(unit, starts.dtype)[None, None]
+        coefficients = coefficients * run.point_spread(starts)[index, None]
         return lambda scale: _along(
             run.params.operators, scale * coefficients, starts[index]
         )

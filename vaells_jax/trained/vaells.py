@@ -27,7 +27,13 @@ from vaells_jax.evaluation.importance import (
 from vaells_jax.evaluation.likelihood import estimate
 from vaells_jax.inference import InferenceOptions, infer_coefficients
 from vaells_jax.model.distributions import sample_laplace
-from vaells_jax.model.paths import Model, decode, encode, sample_latents
+from vaells_jax.model.paths import (
+    Model,
+    decode,
+    encode,
+    point_spread,
+    sample_latents,
+)
 from vaells_jax.model.types import Batch, LossWeights, Params
 from vaells_jax.operators.transport import transport, transport_path
 from vaells_jax.trained.base import (
@@ -58,7 +64,7 @@ class TrainedVaells(TrainedModel):
         rate_factor: Factor on zeta_3 in posterior samples, below 1 for wide ones.
         noise_factor: Factor on the noise of posterior samples.
         coefficient_scale: Laplace scale of each operator in prior samples, `[M]`;
-            `1 / zeta_3` if it is None.
+            `1 / zeta_3` if it is None. Factors of `point_spread` come on top.
     """
 
     model: Model
@@ -94,14 +100,28 @@ class TrainedVaells(TrainedModel):
         """Draw latents around each data point's mean, eq. 5."""
         check_key("key", key)
         num_samples = as_count("num_samples", num_samples)
+        means = self.encode(inputs)
+        own = None if self.model.point_spread is None else self.point_spread(means)
         return _sample(
             key,
             self.params.operators,
-            self.encode(inputs),
+            means,
+            own,
             num_samples=num_samples,
             coefficient_rate=self.weights.posterior_l1 * self.rate_factor,
             noise_std=self.model.noise_std * self.noise_factor,
         )
+
+    def point_spread(self, latents: Latents) -> Float[Array, "n M"]:
+        """Return the factor on each coefficient's scale in paths from a latent.
+
+        Without `Model.point_spread` all are 1.
+        """
+        check_numbers(latents=latents)
+        latents = jnp.asarray(latents)
+        if self.model.point_spread is None:
+            return jnp.ones((len(latents), len(self.params.operators)), latents.dtype)
+        return _spread(self.params, latents, model=self.model)
 
     def sample_prior(
         self, key: PRNGKeyArray, count: int, label: int | None = None
@@ -138,6 +158,7 @@ class TrainedVaells(TrainedModel):
             scale = np.full(shape[1], 1.0 / self.weights.posterior_l1)
         coefficients = sample_laplace(coefficient_key, shape, 1.0)
         coefficients = coefficients * jnp.asarray(scale, means.dtype)[None]
+        coefficients = coefficients * self.point_spread(means)[index]
         noise = jax.random.normal(noise_key, (count, means.shape[1]), means.dtype)
         moved = _move(self.params.operators, coefficients, means[index])
         return moved + self.model.noise_std * noise
@@ -299,6 +320,7 @@ def _batch(inputs, labels=None):
 # Functions of their arrays alone, so that the runs of several seeds share compilations.
 _encode = jax.jit(encode, static_argnames="model")
 _decode = jax.jit(decode, static_argnames="model")
+_spread = jax.jit(point_spread, static_argnames="model")
 _sample = jax.jit(
     sample_latents, static_argnames=("num_samples", "coefficient_rate", "noise_std")
 )

@@ -19,7 +19,7 @@ from vaells_jax.model.types import Params
 from vaells_jax.training.schedule import Phase
 
 PARAM_LABELS = cast(Any, Params)(
-    "networks", "networks", "operators", "anchors", "fixed"
+    "networks", "networks", "operators", "anchors", "fixed", "networks"
 )
 """Group of each parameter: a prefix of the parameters' tree."""
 

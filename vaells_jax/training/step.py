@@ -26,9 +26,9 @@ from vaells_jax.model.objective import (
     operator_objective,
     warm_up_loss,
 )
-from vaells_jax.model.paths import Model, Paths, encode_anchors
+from vaells_jax.model.paths import Model, Paths, encode_anchors, point_spread
 from vaells_jax.model.types import Batch, LossWeights, Params
-from vaells_jax.networks.contract import apply_encoder, init_networks
+from vaells_jax.networks.contract import apply_encoder, init_network, init_networks
 from vaells_jax.sharding import on_mesh, replicated, split
 from vaells_jax.training.optimizers import (
     OptimizerOptions,
@@ -107,7 +107,9 @@ def init_state(
     if anchors is not None:
         check_anchors(anchors, inputs)
         anchors = jnp.array(anchors)  # steps donate their state, not the caller's array
-    network_key, operator_key = jax.random.split(key)
+    spread = model.point_spread
+    keys = jax.random.split(key, 2 if spread is None else 3)
+    network_key, operator_key = keys[:2]
     encoder, decoder = init_networks(network_key, model.networks, inputs)
     latents = jax.eval_shape(
         lambda p, x: apply_encoder(model.networks, p, x), encoder, inputs
@@ -117,6 +119,11 @@ def init_state(
     )
     scale = jnp.array(latent_scale, latents.dtype)
     params = Params(encoder, decoder, operators, anchors, scale)
+    if spread is not None:
+        zeros = jnp.zeros(latents.shape, latents.dtype)
+        spreads = init_network("point_spread", spread, keys[2], zeros)
+        params = params._replace(point_spread=spreads)
+        point_spread(model.dictionary(params), zeros, model=model)  # checks its outputs
     transform = make_optimizer(
         optimizer, warm_up_steps=0, phase="joint", networks=network_transform,
         anchors=anchor_transform,
@@ -156,7 +163,7 @@ def make_train_step(
 
     Returns:
         A jitted function that donates its state. Metrics are scalars in nats, except
-        for `operator_norms [M]`.
+        for `operator_norms [M]` and, of a model that has them, `point_spread [M]`.
 
     Raises:
         ValueError: If an argument is not of its kind, or the phase unknown.
@@ -299,6 +306,9 @@ def _metrics(
         length = jnp.sum(jnp.abs(paths.prior_coefficients), axis=-1)
         metrics["prior_path_length"] = jnp.mean(length)
         metrics["converged_searches"] = paths.converged
+        if paths.point_spread is not None:
+            logs = jnp.mean(jnp.log(paths.point_spread), axis=0)
+            metrics["point_spread"] = jnp.exp(logs)
         state = operator_step_state(opt_state)
         metrics["operator_rate"] = state.rate
         metrics["operator_step_accepted"] = state.accepted

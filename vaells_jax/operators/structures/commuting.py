@@ -21,11 +21,10 @@ class Commuting(Structure):
     Attributes:
         scaling: Whether planes are scaled; else all a are 0, and |z| is kept.
         separate: Whether operators have planes for themselves: operator m plane m,
-            M = d / 2, whose coefficients the search "planes" finds exactly if there
-            are no scalings and no basis; or, with scalings, operator 2k scales plane k
-            and operator 2k + 1 turns it, M = d. Without a basis their densities are
-            known as integrals (`Model.density`), but for spirals, M = d / 2 with
-            scalings.
+            M = d / 2; or, with scalings, operator 2k scales plane k and operator
+            2k + 1 turns it, M = d. Without a basis the search "planes" finds their
+            coefficients exactly, and their densities are known as integrals
+            (`Model.density`); but not of spirals, M = d / 2 with scalings.
         learned_basis: Learn the rotation Q, by an antisymmetric `basis`; else the
             planes are pairs of latents, which an encoder can turn as it likes.
     """

@@ -842,6 +842,7 @@
 
   const around = { example: 0, seed: 1, latents: data.samples.latents ? unpack(data.samples.latents) : null };
   const drawsItself = data.samples.rate !== undefined;
+  const ownSpread = drawsItself ? unpack(data.samples.own) : null;
   const inCloud = !data.view.image && data.view.planar;
   let sampleCanvases = [];
   let markAround = () => {};
@@ -859,10 +860,10 @@
   }
 
   /** Draw a latent around another as eq. 5 does: Laplace coefficients, then noise. */
-  function sample(latent, scale, random) {
-    const laplace = () => {
+  function sample(latent, own, scale, random) {
+    const laplace = (m) => {
       const u = random() - 0.5;
-      return -scale * Math.sign(u) * Math.log1p(-2 * Math.abs(u));
+      return -scale * own[m] * Math.sign(u) * Math.log1p(-2 * Math.abs(u));
     };
     const moved = transport(range(operators.shape[0]).map(laplace), latent);
     const normal = () => Math.sqrt(-2 * Math.log(random())) * Math.cos(2 * Math.PI * random());
@@ -883,7 +884,8 @@
     const items = range(data.samples.count).map((k) => {
       if (drawsItself) {
         const latent = part(examples.latents, around.example);
-        return show(decode(sample(latent, factor / data.samples.rate, random)));
+        const own = part(ownSpread, around.example);
+        return show(decode(sample(latent, own, factor / data.samples.rate, random)));
       }
       const index = [Number($("spread").value), around.example, k];
       return layers ? show(decode(part(around.latents, ...index))) : part(frames.samples, ...index);
