@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from tqdm import tqdm
 
 from vaells_jax import PairOptions, fit_operators, infer_coefficients
+from vaells_jax.data.flows import FlowPairs
 from vaells_jax.data.symmetries import BENT_SYMMETRIES, Symmetry, SymmetryPairs
 from vaells_jax.evaluation.spans import count_generators, span_angles
 from vaells_jax.operators.transport import transport
@@ -71,6 +72,11 @@ class Learned(NamedTuple):
     def encode(self, points: Float[Array, "n x"]) -> Float[Array, "n d"]:
         """Return latents: of mean 0 and covariance 1 on the data."""
         return _white(self.spread, _codes(self.networks, _in(self.units, points)))
+
+    def decode(self, latents: Float[Array, "n d"]) -> Float[Array, "n x"]:
+        """Return points of the data."""
+        points = _perceptron(self.networks["decoder"], latents)
+        return points * self.units[1] + self.units[0]
 
 
 def main(
@@ -151,7 +157,7 @@ def straightened(
 
 def learn_together(
     key: PRNGKeyArray,
-    pairs: SymmetryPairs,
+    pairs: SymmetryPairs | FlowPairs,
     *,
     size: int,
     num_operators: int,
@@ -165,7 +171,7 @@ def learn_together(
 
     Args:
         key: Random key.
-        pairs: Bent ones; coefficients are not used.
+        pairs: Starts and ends; coefficients and times are not used.
         size: Of the latents.
         num_operators: M.
         options: Rates and lengths.
@@ -185,7 +191,7 @@ def learn_on_components(key, pairs, *, size, num_operators, options) -> Learned:
     empty = jnp.zeros((num_operators, size, size), pairs.start.dtype)
     scale = _spread(_codes(networks, _in(units, pairs.start)))
     first = Learned(networks, empty, units, scale)
-    return _with_operators(operator_key, first, pairs, options)
+    return with_operators(operator_key, first, pairs, options)
 
 
 def learn_after(key, pairs, *, size, num_operators, options) -> Learned:
@@ -195,11 +201,11 @@ def learn_after(key, pairs, *, size, num_operators, options) -> Learned:
         options=dataclasses.replace(options, keys=1),
     )  # fmt: skip
     plain = _trained(jax.random.fold_in(key, 1), first, pairs, options, False)
-    return _with_operators(jax.random.fold_in(key, 2), plain, pairs, options)
+    return with_operators(jax.random.fold_in(key, 2), plain, pairs, options)
 
 
-def _with_operators(key, learned, pairs, options):
-    """Give an encoder the best of several dictionaries on its latents."""
+def with_operators(key, learned, pairs, options):
+    """Give an encoder the dictionary with the least objective of several."""
     start, end = learned.encode(pairs.start), learned.encode(pairs.end)
     fits = [
         fit_operators(

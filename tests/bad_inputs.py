@@ -29,6 +29,7 @@ from vaells_jax.baselines.vae import Vae
 from vaells_jax.baselines.vamp_prior import VampPrior
 from vaells_jax.baselines.vdae import Vdae
 from vaells_jax.data.batches import batch_indices, draw_anchors
+from vaells_jax.data.flows import FLOWS
 from vaells_jax.data.images import load_images
 from vaells_jax.data.symmetries import SYMMETRIES, bent, lifted, rotation_generators
 from vaells_jax.data.synthetic import concentric_circles, swiss_roll
@@ -907,10 +908,10 @@ def disentangled() -> dict[str, tuple[Callable, dict[str, Any]]]:
 
 
 def spanned() -> dict[str, tuple[Callable, dict[str, Any]]]:
-    """List known symmetries and how learned operators are scored against them."""
+    """List known symmetries and flows, and how learned operators are scored."""
     key = jax.random.key(0)
     A, angles = np.eye(3)[:2, :, None] * np.ones(3), np.arange(4.0)
-    so2 = SYMMETRIES["so2"]
+    so2, flow, points = SYMMETRIES["so2"], FLOWS["pendulum"], np.ones((4, 2))
     arrays = lambda x: {
         "None": None, "text": "abc", "a list": x.tolist(), "complex64": x + 0j,
         "bool": x > 0, "an axis less": x[0], "an axis more": x[None], "none": x[:0],
@@ -926,6 +927,21 @@ def spanned() -> dict[str, tuple[Callable, dict[str, Any]]]:
             {"key": {"None": None, "a seed": 7, "two keys": jax.random.split(key)},
              "count": COUNTS, "noise_std": NUMBERS["weight"],
              "stretch": NUMBERS["rate"]},
+        ),
+        "Flow.energy": (
+            lambda **k: flow.energy(**{"points": points, **k}),
+            {"points": arrays(points)},
+        ),
+        "Flow.move": (
+            lambda **k: flow.move(**{"points": points, "times": angles, **k}),
+            {"points": {**arrays(points), "an odd size": A[0]},
+             "times": {**arrays(angles), "too few": angles[:3]}},
+        ),
+        "Flow.pairs": (
+            lambda **k: flow.pairs(**{"key": clone(key), "count": 3, **k}),
+            {"count": COUNTS, "key": {
+                "None": None, "a seed": 7, "two keys": jax.random.split(clone(key)),
+            }},
         ),
         "lifted": (
             lambda **k: lifted(**{"symmetry": so2, **k}),

@@ -22,7 +22,7 @@ TURN = rotation_generators(2)
     [
         ("so2", True), ("so3", True), ("so3", False), ("so3_cloud", False),
         ("so2_so2", False), ("scale_turn", False), ("shear", True),
-        ("so3_cloud_lifted", False),
+        ("so3_cloud_lifted", False), ("torus", False), ("torus_lifted", True),
     ],
 )  # fmt: skip
 def test_ends_are_where_scipys_exponential_leads(name, single):
@@ -70,6 +70,19 @@ def test_each_plane_of_two_turns_alone():
     np.testing.assert_array_equal(start[first, 2:], end[first, 2:])
     np.testing.assert_array_equal(start[~first, :2], end[~first, :2])
     assert 10 < first.sum() < 40
+
+
+def test_translations_of_a_torus_add_to_its_angles():
+    start, end, amounts = SYMMETRIES["torus"].pairs(jax.random.key(7), 4000)
+    start, end = (np.reshape(x, (-1, 2, 2)) for x in (start, end))
+    np.testing.assert_allclose(np.linalg.norm(start, axis=2), 1.0, atol=1e-6)
+    angle = lambda x: np.arctan2(x[..., 1], x[..., 0])
+    apart = np.mod(angle(end) - angle(start) - amounts + np.pi, 2.0 * np.pi) - np.pi
+    np.testing.assert_allclose(apart, 0.0, atol=1e-5)
+    # Places on the torus are uniform, and so are translations.
+    for shares in (angle(start) / (2.0 * np.pi) + 0.5, np.asarray(amounts) / 2 + 0.5):
+        counts = np.histogramdd(shares, bins=4, range=[(0, 1)] * 2)[0]
+        assert np.all(np.abs(counts - 250) < 5 * np.sqrt(250))
 
 
 def test_quarter_turns_are_even(dtype):

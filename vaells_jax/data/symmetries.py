@@ -1,4 +1,4 @@
-"""Pairs of points whose symmetry is known: groups acting on normal points."""
+"""Pairs of points whose symmetry is known: groups acting by matrices."""
 
 from typing import NamedTuple
 
@@ -71,6 +71,8 @@ class Symmetry(NamedTuple):
         copies: Base points that move as one and make up a point.
         unit: Where coefficients are whole multiples of something, what that is.
         single: Whether a pair takes one generator, drawn evenly, or all of them.
+        circles: Whether starts lie uniformly on unit circles, one for each two
+            coordinates, as on a flat torus, and not standard normal.
         lift: Isometric linear map from base points to the data, orthonormal columns;
             None is the identity.
         bend: What bends the lifted points, so that the group acts on the data along
@@ -83,6 +85,7 @@ class Symmetry(NamedTuple):
     copies: int = 1
     unit: float | None = None
     single: bool = True
+    circles: bool = False
     lift: Float[np.ndarray, "d l"] | None = None
     bend: Bend | None = None
 
@@ -101,7 +104,7 @@ class Symmetry(NamedTuple):
         noise_std: float = 0.0,
         stretch: float = 1.0,
     ) -> SymmetryPairs:
-        """Draw pairs: starts are standard normal before the lift.
+        """Draw pairs: starts are standard normal, or on circles, before the lift.
 
         Args:
             key: Random key.
@@ -122,6 +125,10 @@ class Symmetry(NamedTuple):
         start_key, amount_key, which_key, noise_key = jax.random.split(key, 4)
         size = self.base.shape[-1]
         points = jax.random.normal(start_key, (count, self.copies, size))
+        if self.circles:
+            planes = points.reshape(*points.shape[:-1], -1, 2)
+            planes = planes / jnp.linalg.norm(planes, axis=-1, keepdims=True)
+            points = planes.reshape(points.shape)
         amounts = self._amounts(amount_key, which_key, count, stretch)
         base = jnp.asarray(self.base, points.dtype)
         moves = jax.scipy.linalg.expm(jnp.einsum("ng,gij->nij", amounts, base))
@@ -231,6 +238,9 @@ _PLAIN = {
     "so3": Symmetry("SO(3)", _TURNS),
     "so3_cloud": Symmetry("SO(3) on 3 points", _TURNS, copies=3),
     "so2_so2": Symmetry("SO(2) x SO(2)", _TWO_PLANES),
+    "torus": Symmetry(
+        "translations of a torus", _TWO_PLANES, single=False, circles=True
+    ),
     "scale_turn": Symmetry("scaling and rotation", np.array([np.eye(2), PLANE_TURN])),
     "shear": Symmetry("shear", _SHEAR),
 }
