@@ -18,6 +18,14 @@ from vaells_jax.runs.run import (
     shuffled_batches,
 )
 
+TITLES = {
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "kmnist": "KMNIST",
+    "mnist_5k": "MNIST, 5,000 digits",
+}
+"""The data sets' names in figures."""
+
 
 def natural(config: RunConfig) -> RunData:
     """Load the digits and draw the anchors of each class."""
@@ -27,7 +35,8 @@ def natural(config: RunConfig) -> RunData:
     next_batch, indices = shuffled_batches(
         images, train.labels, keys.order, config.data.batch_size
     )
-    return RunData(dataset.name, images, anchors, next_batch, dataset, indices)
+    title = TITLES[dataset.name]
+    return RunData(dataset.name, images, anchors, next_batch, dataset, indices, title)
 
 
 def rotated(config: RunConfig) -> RunData:
@@ -52,7 +61,7 @@ def rotated(config: RunConfig) -> RunData:
         count = 0 if none else config.data.anchors_per_class
         return turned(upright(step), step, count)
 
-    title = "rotated " + dataset.name.replace("mnist", "MNIST")
+    title = f"rotated {TITLES[dataset.name]}"
     return RunData(dataset.name, images, None, next_batch, dataset, indices, title)
 
 

@@ -45,7 +45,10 @@ def prepare(make_data: Callable[..., ManifoldDataset], config: RunConfig) -> Run
     next_batch, indices = shuffled_batches(
         data.train.inputs, data.train.labels, keys.order, config.data.batch_size
     )
-    return RunData(name, data.train.inputs, data.anchors, next_batch, data, indices)
+    return RunData(
+        name, data.train.inputs, data.anchors, next_batch, data, indices,
+        title=name.replace("_", " "),
+    )  # fmt: skip
 
 
 def with_wide_prior(run: Run) -> TrainedModel:

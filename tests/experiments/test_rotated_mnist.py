@@ -60,7 +60,7 @@ def test_examples_bring_their_own_anchors_once_the_warm_up_is_over():
     config = dataclasses.replace(PAPER, data=data, schedule=schedule)
     problem = digits.rotated(config)
     assert problem.anchors is None
-    assert problem.title == "rotated MNIST_5k"
+    assert problem.title == "rotated MNIST, 5,000 digits"
     assert problem.next_batch(6).anchors is None
     batch = problem.next_batch(7)
     assert batch.inputs.shape == (5, 28, 28)
