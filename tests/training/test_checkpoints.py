@@ -135,6 +135,21 @@ def test_another_configuration_is_no_damage(two):
     assert (two / "5").is_dir()
 
 
+def test_fields_that_are_empty_may_be_new(tmp_path):
+    saved = make_state(4)
+    older = saved.replace(params={"weights": saved.params["weights"]})
+    with_checkpoints = Checkpoints(tmp_path)
+    with_checkpoints.save(older)
+    found = with_checkpoints.restore(make_state(0))
+    assert jax.tree.structure(found) == jax.tree.structure(saved)
+    assert bits(found) == bits(saved)
+    # Of the same shapes, but other names, it is not.
+    renamed = saved.replace(params={"others": saved.params["weights"]})
+    with pytest.raises(ValueError, match="another configuration"):
+        with_checkpoints.restore(renamed)
+    with_checkpoints.close()
+
+
 def test_readers_pass_damage_over_and_rename_nothing(two, tmp_path, caplog):
     run = tmp_path / "run"
     shutil.copytree(two, run)

@@ -156,25 +156,40 @@ class Checkpoints:
         """Compare one checkpoint with its digests, and read it."""
         folder = self._folder(step)
         found = _verify(folder)
-        if template is None:
-            restore = ocp.args.StandardRestore()
-        else:
+        if template is not None:
             wanted = _leaves(template)
             if found != wanted:  # Orbax would convert types in silence
                 raise ValueError(
                     f"the checkpoint {folder} belongs to another configuration: "
                     f"{_difference(found, wanted)}."
                 )
-            shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
-            restore = ocp.args.StandardRestore(shapes)
         try:
-            return self._orbax.restore(folder, args=restore)
+            return self._restored(folder, template)
         except Exception as error:
             reason = (str(error).splitlines() or ["no reason given"])[0]
             raise DamagedCheckpointError(
                 f"the checkpoint {folder} cannot be read; it is damaged or belongs to "
                 f"another configuration ({type(error).__name__}: {reason})."
             ) from error
+
+    def _restored(self, folder, template):
+        """Read a checkpoint with Orbax.
+
+        The state of an older version may lack fields that are empty in this one. Its
+        arrays are then found by their names.
+        """
+        plain = lambda: self._orbax.restore(folder, args=ocp.args.StandardRestore())
+        if template is None:
+            return plain()
+        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+        try:
+            restore = ocp.args.StandardRestore(shapes)
+            return self._orbax.restore(folder, args=restore)
+        except ValueError:
+            found = {_name(path): x for path, x in jax.tree.leaves_with_path(plain())}
+            return jax.tree.map_with_path(
+                lambda path, x: jax.device_put(found[_name(path)], x.sharding), template
+            )
 
     def _tidy(self):
         """Clear away what a killed run was writing or removing."""
@@ -250,6 +265,11 @@ def _digest(path: pathlib.Path) -> str:
 def _leaves(state: Any) -> list[list[Any]]:
     """List type and shape of every array."""
     return [[str(x.dtype), list(x.shape)] for x in jax.tree.leaves(state)]
+
+
+def _name(path):
+    """Name an array by the fields that lead to it, whatever kinds these are."""
+    return tuple(str(jax.tree_util.keystr((key,), simple=True)) for key in path)
 
 
 def _difference(found, wanted):
