@@ -21,11 +21,11 @@ from vaells_jax import (
     init_state,
     log_posterior,
     log_posterior_integral,
-    loss,
     make_train_step,
     sample_posterior,
 )
-from vaells_jax.model.paths import infer_paths, point_spread
+from vaells_jax.model.objective import loss_and_paths
+from vaells_jax.model.paths import point_spread
 from vaells_jax.networks.spread import LARGEST_FACTOR, SpreadNetwork
 from vaells_jax.operators.structures import Commuting
 from vaells_jax.trained.base import from_named_arrays, named_arrays
@@ -49,6 +49,13 @@ class Radius:
         del parameters
         radius = jnp.linalg.norm(inputs, axis=1, keepdims=True)
         return jnp.log(1.0 + radius + jnp.arange(self.num_operators)[None])
+
+
+def evaluated(model, params, batch):
+    """Return the loss, its terms and its paths; compiled whole it would take longer."""
+    return loss_and_paths(
+        params, jax.random.key(0), batch, model=model, weights=WEIGHTS
+    )
 
 
 @pytest.fixture
@@ -105,29 +112,24 @@ def test_the_objective_has_the_posteriors_own_scales(
         own = dataclasses.replace(
             own, point_spread=Radius(1), density="integral", structure=TURNS
         )
-    paths = infer_paths(
-        params, jax.random.key(0), tiny_batch, model=own, weights=WEIGHTS
-    )
+    _, terms, paths = evaluated(own, params, tiny_batch)
     spreads = np.exp(Radius(len(params.operators)).apply({}, paths.latent_means))
     np.testing.assert_allclose(paths.point_spread, spreads, rtol=1e-5)
-    operators, wanted = np.asarray(params.operators), []
-    for mean, latents, found, spread in zip(
-        paths.latent_means, paths.latents, paths.posterior_coefficients, spreads,
-        strict=True,
-    ):  # fmt: skip
-        for z, c in zip(latents, found, strict=True):
-            if density == "max":
-                scaled = spread[:, None, None] * operators
-                arrays = (np.asarray(x) for x in (z, mean, scaled, c / spread))
-                log = reference.log_density(*arrays, 1.0, 2.0)
+    if density == "max":
+        operators, wanted = np.asarray(params.operators), []
+        for mean, latents, found, spread in zip(
+            *map(np.asarray, paths[:3]), spreads, strict=True
+        ):
+            scaled = spread[:, None, None] * operators
+            for z, c in zip(latents, found, strict=True):
+                log = reference.log_density(z, mean, scaled, c / spread, 1.0, 2.0)
                 wanted.append(log - np.log(spread).sum())
-                continue
-            log = log_posterior_integral(
-                z, mean, params.operators, residual_weight=1.0,
-                l1_weight=jnp.asarray(2.0 / spread),
-            )  # fmt: skip
-            wanted.append(log)
-    _, terms = loss(params, jax.random.key(0), tiny_batch, model=own, weights=WEIGHTS)
+    else:
+        one = lambda z, mean, spread: log_posterior_integral(
+            z, mean, params.operators, residual_weight=1.0, l1_weight=2.0 / spread
+        )
+        every = jax.jit(jax.vmap(jax.vmap(one, (0, None, None))))
+        wanted = every(paths.latents, paths.latent_means, jnp.asarray(spreads))
     np.testing.assert_allclose(
         terms.posterior, np.mean(wanted), rtol=1e-8 if x64 else 1e-3
     )
@@ -138,11 +140,9 @@ def test_before_training_all_is_as_without(tiny_model, tiny_params, tiny_batch):
     model = dataclasses.replace(tiny_model, point_spread=network)
     latents = jnp.zeros((1, 2), tiny_params.operators.dtype)
     params = tiny_params._replace(point_spread=network.init(jax.random.key(1), latents))
-    evaluate = lambda params, model: loss(
-        params, jax.random.key(0), tiny_batch, model=model, weights=WEIGHTS
-    )[1]
-    wanted = evaluate(tiny_params, tiny_model)
-    jax.tree.map(np.testing.assert_array_equal, evaluate(params, model), wanted)
+    wanted = evaluated(tiny_model, tiny_params, tiny_batch)[1]
+    found = evaluated(model, params, tiny_batch)[1]
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
 
 
 def test_spreads_are_bounded(dtype):
