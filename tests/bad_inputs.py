@@ -31,6 +31,7 @@ from vaells_jax.baselines.vdae import Vdae
 from vaells_jax.data.batches import batch_indices, draw_anchors
 from vaells_jax.data.flows import FLOWS
 from vaells_jax.data.images import load_images
+from vaells_jax.data.sprites import SpriteFactors, draw_sprites, render_sprites
 from vaells_jax.data.symmetries import SYMMETRIES, bent, lifted, rotation_generators
 from vaells_jax.data.synthetic import concentric_circles, swiss_roll
 from vaells_jax.evaluation import figures, structure, turning
@@ -650,7 +651,7 @@ def measures() -> dict[str, tuple[Callable, dict[str, Any]]]:
         "Vae": (
             lambda **k: Vae(**{"networks": networks, "latent_size": 3, **k}),
             {"networks": (None, "dense"), "latent_size": COUNTS,
-             "likelihood": (None, "bernoulli")},
+             "likelihood": (None, "bernoulli"), "beta": weight},
         ),
         "Hyperspherical": (
             lambda **k: Hyperspherical(networks, **k), {"latent_size": (1, *COUNTS)}
@@ -908,7 +909,7 @@ def disentangled() -> dict[str, tuple[Callable, dict[str, Any]]]:
 
 
 def spanned() -> dict[str, tuple[Callable, dict[str, Any]]]:
-    """List known symmetries and flows, and how learned operators are scored."""
+    """List known symmetries, flows and sprites, and scores of learned operators."""
     key = jax.random.key(0)
     A, angles = np.eye(3)[:2, :, None] * np.ones(3), np.arange(4.0)
     so2, flow, points = SYMMETRIES["so2"], FLOWS["pendulum"], np.ones((4, 2))
@@ -921,7 +922,32 @@ def spanned() -> dict[str, tuple[Callable, dict[str, Any]]]:
         "operators": A, "coefficients": np.ones((5, 2)), "start": np.ones((5, 3)),
         "truth": np.ones((5, 3)),
     }  # fmt: skip
+    sprites = SpriteFactors(np.zeros(4, int), *np.full((4, 4), 0.5))
+    spans = (0.1, (0.1,), (0.2, 0.1), (0.1, INF), ("a", 1.0), None)
     return {
+        "render_sprites": (
+            lambda **k: render_sprites(
+                k.pop("factors", sprites._replace(**{
+                    name: k.pop(name) for name in sprites._fields if name in k
+                })), **{"size": 8, **k},
+            ),
+            {"factors": {"None": None, "a plain tuple": tuple(sprites)},
+             "size": (3, *COUNTS),
+             "shape": {**arrays(sprites.shape), "floats": sprites.scale,
+                       "too few": sprites.shape[:3], "none such": sprites.shape + 4,
+                       "negative": sprites.shape - 1},
+             "scale": {**arrays(sprites.scale), "zeros": 0.0 * sprites.scale,
+                       "too few": sprites.scale[:3]},
+             **{name: {**arrays(sprites.scale), "too few": sprites.scale[:3]}
+                for name in ("angle", "x", "y")}},
+        ),
+        "draw_sprites": (
+            lambda **k: draw_sprites(**{"key": clone(key), "count": 3, **k}),
+            {"key": {
+                "None": None, "a seed": 7, "two keys": jax.random.split(clone(key)),
+             }, "count": COUNTS, "size": (3, *COUNTS), "angle": spans, "place": spans,
+             "shapes": ((), ("disc",), "heart", None), "scale": ((0.0, 1.0), *spans)},
+        ),
         "Symmetry.pairs": (
             lambda **k: so2.pairs(**{"key": clone(key), "count": 3, **k}),
             {"key": {"None": None, "a seed": 7, "two keys": jax.random.split(key)},

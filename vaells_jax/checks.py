@@ -51,7 +51,8 @@ def check_shapes(**arrays: tuple[Any, str]) -> None:
     for name, (value, letters) in arrays.items():
         wanted, shape = letters.split(), shapes[name]
         good = len(shape) == len(wanted) and 0 not in shape
-        good = good and getattr(value, "dtype", np.asarray(value).dtype).kind in "biuf"
+        kind = (value if hasattr(value, "dtype") else np.asarray(value)).dtype.kind
+        good = good and kind in "biuf"
         if not good or any(
             sizes.setdefault(letter, int(letter) if letter.isdigit() else size) != size
             for letter, size in zip(wanted, shape, strict=True)

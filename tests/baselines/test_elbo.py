@@ -46,6 +46,48 @@ def test_divergence_weight_multiplies_it_alone(points):
     np.testing.assert_allclose(loss, wanted, rtol=1e-6)
 
 
+def test_objective_and_gradient_of_a_beta_vae_in_closed_form(dtype):
+    # Where the decoder is constant, c, and the encoder's outputs are its offsets, the
+    # objective is the mean of |x - c|^2 / (2 sigma^2) and beta times the divergence.
+    model = tiny_baseline("vae", beta=4.0)
+    points = jnp.asarray(np.random.default_rng(0).normal(size=(6, 5)), dtype)
+    params = init_params(jax.random.key(1), points, model=model)
+    mean, log_variance = np.array([0.5, -2.0]), np.array([-1.0, 0.7])
+    params = jax.tree.map(jnp.zeros_like, params)
+    encoder, c = params.encoder["params"]["Dense_1"], np.linspace(-1.0, 1.0, 5)
+    encoder["bias"] = jnp.asarray(np.r_[mean, log_variance], dtype)
+    params.decoder["params"]["Dense_1"]["bias"] = jnp.asarray(c, dtype)
+    of = lambda p: elbo.negative_elbo(p, jax.random.key(2), points, model=model)
+    (loss, terms), slope = jax.jit(jax.value_and_grad(of, has_aux=True))(params)
+    residuals = np.asarray(points, float) - c
+    fit = np.mean(np.sum(residuals**2, axis=1)) / 0.5 + 2.5 * np.log(2 * np.pi * 0.25)
+    excess = mean**2 + np.exp(log_variance) - 1.0 - log_variance
+    np.testing.assert_allclose(loss, fit + 4.0 * excess.sum() / 2.0, rtol=1e-5)
+    np.testing.assert_allclose(sum(terms), fit + excess.sum() / 2.0, rtol=1e-5)
+    wanted = 4.0 * np.r_[mean, (np.exp(log_variance) - 1.0) / 2.0]
+    np.testing.assert_allclose(
+        slope.encoder["params"]["Dense_1"]["bias"], wanted, rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        slope.decoder["params"]["Dense_1"]["bias"],
+        -residuals.mean(axis=0) / 0.25, rtol=1e-4,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["vae", "vampprior"])
+def test_beta_multiplies_the_weight_of_the_warm_up(name, points):
+    plain = tiny_baseline(name)
+    params = init_params(jax.random.key(1), points, model=plain)
+    key = jax.random.key(2)
+    at = lambda weight, **beta: negative_elbo(
+        params, jax.random.clone(key), points, model=tiny_baseline(name, **beta),
+        divergence_weight=weight,
+    )  # fmt: skip
+    assert at(0.5, beta=4.0)[0] == at(2.0)[0]
+    assert at(1.0, beta=1.0)[0] == at(1.0)[0]
+    np.testing.assert_array_equal(at(1.0, beta=4.0)[1], at(1.0)[1])
+
+
 MATRIX = np.array([[1.0, -0.5, 0.3, 0.0, 0.8], [0.2, 0.9, 0.0, -0.7, 0.1]])
 
 

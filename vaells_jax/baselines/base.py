@@ -122,6 +122,11 @@ class Baseline(abc.ABC):
         return z
 
     @property
+    def divergence_weight(self) -> float:
+        """Return the divergence's weight in the objective; 1 is the bound's."""
+        return 1.0
+
+    @property
     def decoder_size(self) -> int:
         """Return how many features the decoder is given."""
         latent = jax.ShapeDtypeStruct((self.latent_size,), jnp.float32)

@@ -92,7 +92,8 @@ def negative_elbo(
         key: Random key of the samples.
         inputs: Data points.
         model: The static part.
-        divergence_weight: Of the divergence, below 1 while training warms up.
+        divergence_weight: Of the divergence, below 1 while training warms up; the
+            model's own weight multiplies it.
 
     Returns:
         The loss in nats per data point, and its terms, unweighted.
@@ -110,7 +111,8 @@ def negative_elbo(
     prior = model.prior(params)
     divergences = jax.vmap(model.divergence, (0, 0, None))(latents, found, prior)
     terms = ElboTerms(-jnp.mean(images), jnp.mean(divergences))
-    return terms.reconstruction + divergence_weight * terms.divergence, terms
+    weight = divergence_weight * model.divergence_weight
+    return terms.reconstruction + weight * terms.divergence, terms
 
 
 def reconstruction_alone(

@@ -47,12 +47,25 @@ def widened(normal: DiagonalNormal, factor: float) -> DiagonalNormal:
 
 @dataclasses.dataclass(frozen=True)
 class Vae(Baseline):
-    """Posterior N(mu(x), diag sigma^2(x)), prior N(0, I), paths straight lines."""
+    """Posterior N(mu(x), diag sigma^2(x)), prior N(0, I), paths straight lines.
+
+    Attributes:
+        beta: Weight of the divergence in the objective: 1 is the bound, other values
+            are the beta-VAE (Higgins et al., "beta-VAE: Learning Basic Visual Concepts
+            with a Constrained Variational Framework", 2017, eq. 4).
+    """
+
+    beta: float = 1.0
 
     @staticmethod
     def encoder_size(latent_size: int) -> int:
         """Return mean and log-variance of each entry."""
         return 2 * latent_size
+
+    @property
+    def divergence_weight(self) -> float:
+        """Return beta."""
+        return self.beta
 
     def posterior(self, outputs: Float[Array, " e"]) -> DiagonalNormal:
         """Read mean and log-variance, the latter within its range."""
