@@ -64,6 +64,7 @@ def test_a_model_whose_networks_come_first_wants_a_warm_up(tmp_path, capsys):
     assert "schedule.warm_up_steps must be at least 1 for 'r'" in said
 
 
+@pytest.mark.slow
 def test_all_models_of_two_seeds_side_by_side(tmp_path, capsys, few_pairs):
     seeds = ("--seed=3", "--seeds=2", "--model=all")
     assert command(tmp_path, *seeds, experiment=PLAIN, **SHORT) == 0
