@@ -15,6 +15,7 @@ from jaxtyping import Array
 from matplotlib.figure import Figure
 
 from experiments.digits.classifier import Classifier, digit_classifier
+from experiments.digits.measures import NUM_DIGITS, NUM_SAMPLES
 from experiments.natural_mnist import PAPER
 from experiments.natural_mnist import published as read_published
 from vaells_jax.data.batches import binarise
@@ -40,9 +41,6 @@ from vaells_jax.trained.vaells import TrainedVaells
 
 FACTORS = (0.125, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 """Spreads, in units of that of each model's own figures."""
-
-DIGITS, SAMPLES = 200, 24
-"""Test digits, the first ones, and samples of each."""
 
 IDENTITY, VARIANCE = 0.95, 0.0275
 """What is wanted of one spread: as many samples that stay their digit, and a variance
@@ -73,7 +71,7 @@ def main(
         raise SystemExit("frontier: name --runs to measure, or --published weights.")
     test = load_images(None)
     classifier = digit_classifier(test, rotated=False)
-    images, labels = test.test.inputs[:DIGITS], test.test.labels[:DIGITS]
+    images, labels = (x[:NUM_DIGITS] for x in test.test)
     found = {}
     with progress_bar(len(models) * len(FACTORS), unit="spread") as bar:
         for name, model in models.items():
@@ -103,7 +101,7 @@ def frontier(
         inputs = binarise(jax.random.key(0), jnp.asarray(images))
     for factor in FACTORS:
         spread = with_spread(model, factor)
-        drawn = spread.sample_posterior(jax.random.key(1), inputs, SAMPLES)
+        drawn = spread.sample_posterior(jax.random.key(1), inputs, NUM_SAMPLES)
         samples = np.asarray(spread.decode(drawn))
         kept = identity_preservation(samples, labels, classify=classifier.classify)
         found.append(
@@ -163,8 +161,9 @@ def draw(found: dict[str, list[Row]]) -> Figure:
     for i, (name, rows) in enumerate(found.items()):
         x, y = ([row[k] for row in rows] for k in ("variance", "identity"))
         axes.plot(
-            x, y, label=name, lw=1.2, ms=4, color=PALETTE[i % 7], marker=MARKERS[i % 7]
-        )
+            x, y, label=name, lw=1.2, ms=4, color=PALETTE[i % len(PALETTE)],
+            marker=MARKERS[i % len(MARKERS)],
+        )  # fmt: skip
     right = max(axes.get_xlim()[1], 1.3 * VARIANCE)
     axes.fill_between([VARIANCE, right], IDENTITY, 1.0, color=GREY, alpha=0.25, lw=0)
     axes.text(VARIANCE, 1.0, " wanted", fontsize=LABEL_SIZE, va="top")

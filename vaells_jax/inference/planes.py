@@ -1,6 +1,6 @@
 """Coefficients of operators that turn, or scale and turn, planes: closed forms.
 
-Where operator m turns latents 2m and 2m + 1 alone; the objective is a sum over planes,
+Where operator m turns latents 2m and 2m + 1 alone, the objective is a sum over planes,
 
     1/2 |v - R(w c) a|^2 + zeta |c|
         = 1/2 (|a| - |v|)^2 + |a| |v| (1 - cos(w c - phi)) + zeta |c|,
@@ -81,8 +81,7 @@ def plane_batch(problem: Problem) -> tuple[Float[Array, "B M"], Float[Array, " B
     )
     weights = problem.l1_weights
     if scalings is None:
-        u, energy = _turned(a, v, turnings, weights[:planes])
-        u = jnp.pad(u, ((0, 0), (0, len(weights) - planes)))
+        u, energy = _turned(a, v, turnings, weights)
     else:
         u, energy = _scaled(a, v, scalings, turnings, weights.reshape(-1, 2))
     rest = (problem.end - problem.start)[:, 2 * planes :]
@@ -106,8 +105,7 @@ def _turned(a, v, rates, weights):
     turned = lost(phi - angle) + reach * ratio * angle
     moves = (ratio < 1) & (angle > 0) & (turned < lost(phi))
     angle = jnp.where(moves, angle, 0.0)
-    sense = sense * jnp.where(rates < 0, -1.0, 1.0)[None]
-    u = sense * angle / jnp.where(speed > 0, speed, 1.0)
+    u = sense * angle / jnp.where(rates == 0, 1.0, rates)[None]
     sizes = [jnp.sqrt(jnp.sum(x**2, axis=-1)) for x in (a, v)]
     return u, 0.5 * (sizes[0] - sizes[1]) ** 2 + lost(phi - angle)
 

@@ -112,21 +112,21 @@ def log_component(
         point_spread: Factor on the scale of each coefficient at the start, if it
             differs from point to point.
     """
+    units = point_spread
+    if units is not None and density == "max":
+        # c* is a constant for differentiation, as in the paper, but in units of its
+        # scale: a sample's coefficients grow with it. The entropy's gradient is left.
+        units = jax.lax.stop_gradient(units)
+    rate = l1_weight if units is None else l1_weight / units
     if density == "integral":
-        rate = l1_weight if point_spread is None else l1_weight / point_spread
         return log_posterior_integral(
             z, start, operators, residual_weight=residual_weight, l1_weight=rate
         )
-    at_largest = functools.partial(
-        log_posterior, z, start, operators, coefficients,
-        residual_weight=residual_weight,
+    found = log_posterior(
+        z, start, operators, coefficients, residual_weight=residual_weight,
+        l1_weight=rate,
     )  # fmt: skip
-    if point_spread is None:
-        return at_largest(l1_weight=l1_weight)
-    # c* is a constant for differentiation, as in the paper, but in units of its scale:
-    # a sample's coefficients grow with it. What is left is the gradient of the entropy.
-    rate = l1_weight / jax.lax.stop_gradient(point_spread)
-    return at_largest(l1_weight=rate) - jnp.sum(jnp.log(point_spread))
+    return found if point_spread is None else found - jnp.sum(jnp.log(point_spread))
 
 
 def log_wrapped_laplace(

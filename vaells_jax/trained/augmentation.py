@@ -44,8 +44,8 @@ def augment(
     give or take one. A VAELLS walks along its operators,
     `z <- expm(sum_m c_m Psi_m) z` (eq. 5 without its noise), with Laplace coefficients
     of the spread that its samples of the prior have (with `Model.point_spread`, the
-    example's own). Another model goes to a sample of
-    its posterior, along its own paths.
+    example's own). Another model goes to a sample of its posterior, along its own
+    paths.
 
     Args:
         run: A trained model.

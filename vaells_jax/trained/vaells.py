@@ -101,12 +101,11 @@ class TrainedVaells(TrainedModel):
         check_key("key", key)
         num_samples = as_count("num_samples", num_samples)
         means = self.encode(inputs)
-        own = None if self.model.point_spread is None else self.point_spread(means)
         return _sample(
             key,
             self.params.operators,
             means,
-            own,
+            _spread(self.params, means, model=self.model),
             num_samples=num_samples,
             coefficient_rate=self.weights.posterior_l1 * self.rate_factor,
             noise_std=self.model.noise_std * self.noise_factor,
@@ -119,9 +118,9 @@ class TrainedVaells(TrainedModel):
         """
         check_numbers(latents=latents)
         latents = jnp.asarray(latents)
-        if self.model.point_spread is None:
-            return jnp.ones((len(latents), len(self.params.operators)), latents.dtype)
-        return _spread(self.params, latents, model=self.model)
+        found = _spread(self.params, latents, model=self.model)
+        shape = (len(latents), len(self.params.operators))
+        return jnp.ones(shape, latents.dtype) if found is None else found
 
     def sample_prior(
         self, key: PRNGKeyArray, count: int, label: int | None = None

@@ -186,9 +186,10 @@ class Checkpoints:
             restore = ocp.args.StandardRestore(shapes)
             return self._orbax.restore(folder, args=restore)
         except ValueError:
-            found = {_name(path): x for path, x in jax.tree.leaves_with_path(plain())}
+            name = lambda path: jax.tree_util.keystr(path, simple=True, separator="/")
+            found = {name(path): x for path, x in jax.tree.leaves_with_path(plain())}
             return jax.tree.map_with_path(
-                lambda path, x: jax.device_put(found[_name(path)], x.sharding), template
+                lambda path, x: jax.device_put(found[name(path)], x.sharding), template
             )
 
     def _tidy(self):
@@ -265,11 +266,6 @@ def _digest(path: pathlib.Path) -> str:
 def _leaves(state: Any) -> list[list[Any]]:
     """List type and shape of every array."""
     return [[str(x.dtype), list(x.shape)] for x in jax.tree.leaves(state)]
-
-
-def _name(path):
-    """Name an array by the fields that lead to it, whatever kinds these are."""
-    return tuple(str(jax.tree_util.keystr((key,), simple=True)) for key in path)
 
 
 def _difference(found, wanted):
