@@ -83,7 +83,9 @@ def test_examples_bring_their_own_anchors_once_the_warm_up_is_over():
 def test_whole_job_on_the_bundled_digits(tmp_path, monkeypatch):
     zeros = lambda images: np.zeros(np.shape(images)[:-2], int)
     classifier = Classifier(zeros, np.asarray, 0.5)
-    monkeypatch.setattr(rotation, "digit_classifier", lambda run, rotated: classifier)
+    monkeypatch.setattr(
+        rotation, "digit_classifier", lambda data, rotated, quick: classifier
+    )
     monkeypatch.setattr(rotation, "NUM_PATHS", 10)
     monkeypatch.setattr(rotation, "NUM_CALIBRATION", 2)
     monkeypatch.setattr(measures, "NUM_DIGITS", 10)
